@@ -1,0 +1,1 @@
+"""What a plugin author implements. Standard library and pydantic only."""

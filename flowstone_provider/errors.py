@@ -1,0 +1,151 @@
+"""Every error that this package raises on purpose.
+
+::
+
+    FlowstoneError
+     ├─ OptionsError          (ValueError)         a misspelt option, a value of the wrong type or range
+     ├─ RegistryError
+     │   ├─ UnknownNameError  (KeyError)           no such reader, coordinator, emitter …
+     │   ├─ DuplicateNameError                     two owners of one name
+     │   └─ ContractVersionError                   a plugin made for another major version of a contract
+     ├─ MissingExtraError     (ImportError)        an optional library is not installed
+     ├─ ReaderError
+     │   ├─ SourceNotFoundError (FileNotFoundError)
+     │   ├─ SourceChangedError                     the source is not what the checkpoint was taken from
+     │   └─ BadRecordError    (ValueError)         a record that cannot be read, with file and line
+     ├─ ItemError             (ValueError)         an item or a result that JSON cannot hold
+     ├─ PlanError
+     │   ├─ TooManyBatchesError                    more batches than Airflow maps over
+     │   └─ NotPlannedError                        the plan was never sealed
+     ├─ LedgerError           (OSError)            the ledger's storage cannot be read or written; retryable
+     ├─ ResultsError                               results that do not fit the asked format
+     ├─ ToleranceExceededError                     more items did not succeed than the tolerance allows
+     ├─ RetryItem                                  raised by a user's function: try this item again
+     └─ NestingError                               a scatter where Airflow cannot run one
+
+An error carries its data as attributes (``error.data`` holds them all) and survives pickling.
+``retryable`` says whether running the same task again may help; the operators turn it into Airflow's behaviour.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class FlowstoneError(Exception):
+    """The base of all errors of this package.
+
+    Args:
+        message: What is wrong, where, and the remedy.
+        **data: Facts for programs; each becomes an attribute.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **data: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["data"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    # KeyError would show the repr of its argument, OSError would look for an errno.
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.data))
+
+
+def _rebuild(cls: type[FlowstoneError], message: str, data: dict[str, Any]) -> FlowstoneError:
+    return cls(message, **data)
+
+
+class OptionsError(FlowstoneError, ValueError):
+    """An option is misspelt, or its value has the wrong type or range."""
+
+
+class RegistryError(FlowstoneError):
+    """A name cannot be resolved to a class."""
+
+
+class UnknownNameError(RegistryError, KeyError):
+    """No class is registered under this name."""
+
+
+class DuplicateNameError(RegistryError):
+    """Two packages claim one name."""
+
+
+class ContractVersionError(RegistryError):
+    """A plugin was made for another major version of its contract."""
+
+
+class MissingExtraError(FlowstoneError, ImportError):
+    """An optional library is missing; the message names the extra to install."""
+
+
+class ReaderError(FlowstoneError):
+    """A source cannot be read."""
+
+
+class SourceNotFoundError(ReaderError, FileNotFoundError):
+    """The source does not exist, or a pattern matches nothing."""
+
+
+class SourceChangedError(ReaderError):
+    """The source is not the one that the checkpoint or the split was made from."""
+
+
+class BadRecordError(ReaderError, ValueError):
+    """A record of a source is malformed."""
+
+
+class ItemError(FlowstoneError, ValueError):
+    """An item, or what a function returned for it, is not JSON."""
+
+
+class PlanError(FlowstoneError):
+    """The plan of a scatter cannot be made or used."""
+
+
+class TooManyBatchesError(PlanError):
+    """The plan has more batches than Airflow maps over."""
+
+
+class NotPlannedError(PlanError):
+    """The plan was never sealed."""
+
+
+class LedgerError(FlowstoneError, OSError):
+    """The ledger's storage cannot be read or written."""
+
+    retryable = True
+
+
+class ResultsError(FlowstoneError):
+    """Results do not fit the format that was asked for."""
+
+
+class ToleranceExceededError(FlowstoneError):
+    """More items did not succeed than the tolerance allows."""
+
+
+class NestingError(FlowstoneError):
+    """A scatter stands where Airflow cannot run one."""
+
+
+class RetryItem(FlowstoneError):  # noqa: N818  (a signal that users raise, as Airflow's AirflowSkipException)
+    """Raised by a user's function: try this item again, after the server's own delay.
+
+    Args:
+        message: Why; it becomes the error of the outcome when attempts run out.
+        after: Seconds to wait before the next attempt, e.g. from a ``Retry-After`` header.
+    """
+
+    def __init__(self, message: str = "asked to be retried", *, after: float | None = None) -> None:
+        super().__init__(message, after=after)
