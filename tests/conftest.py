@@ -1,6 +1,6 @@
 """The settings of Airflow under test, and the services that tests ask for.
 
-Services run on free ports and end with the session. These variables point the tests at a service that runs already:
+Services run on free ports and end with the session. These variables point at one that runs already:
 
 - ``FLOWSTONE_TEST_POSTGRES_URL``: a URL with a superuser,
 - ``FLOWSTONE_TEST_S3_URL``, with ``FLOWSTONE_TEST_S3_KEY`` and ``FLOWSTONE_TEST_S3_SECRET``,
@@ -27,6 +27,7 @@ os.environ.update(
     AIRFLOW__CORE__PLUGINS_FOLDER=str(_HOME / "plugins"),
     AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL="0",
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{_HOME}/airflow.db",
+    AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
 )
 (_HOME / "dags").mkdir()
 

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.1
@@ -55,12 +57,19 @@ class Server:
         argv: The command.
         log: The file for its output, appended to.
         user: The user to run it as, where the tests run as root.
+        name: What to call it in messages.
     """
 
     def __init__(
-        self, argv: list[str], *, log: Path, env: dict[str, str] | None = None, user: str | None = None
+        self,
+        argv: list[str],
+        *,
+        log: Path,
+        env: dict[str, str] | None = None,
+        user: str | None = None,
+        name: str | None = None,
     ):
-        self.name = Path(argv[0]).name
+        self.name = name or Path(argv[0]).name
         self.log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(
@@ -83,18 +92,25 @@ class Server:
 
         return wait_until(alive, timeout=timeout, what=lambda: f"{self.name} is not ready:\n{self.tail()}")
 
-    def tail(self, lines: int = 40) -> str:
-        """The end of its output."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+    def tail(self, lines: int = 40, *, without: str | None = None) -> str:
+        """The end of its output, less the lines that contain ``without``."""
+        output = self.log.read_text(errors="replace").splitlines()
+        return "\n".join([line for line in output if without is None or without not in line][-lines:])
 
     def stop(self, sig: int = signal.SIGTERM, *, timeout: float = 10) -> None:
-        """End the process, and kill what is left of its group."""
+        """End the process, and kill what it leaves behind."""
+        children = []
+        with suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self.process.pid).children(recursive=True)
         with suppress(ProcessLookupError):
             self.process.send_signal(sig)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         self.process.wait()
 
 
