@@ -1,0 +1,1 @@
+"""Item readers. They know no Airflow: paths and credentials come through `Resources`."""
