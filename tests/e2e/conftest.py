@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster, running_airflow
 from tests.services.postgres import fresh_database
+from tests.services.s3 import S3Server
 
 _HERE = Path(__file__).parent
 
@@ -32,9 +33,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def airflow(
-    postgres_url: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    postgres_url: str,
+    s3_server: S3Server,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Cluster]:
-    """A running Airflow with the repository's DAGs, paused; see ``Cluster`` for what it can do."""
+    """A running Airflow with the repository's DAGs, paused; see ``Cluster`` for what it can do.
+
+    Its tasks reach the S3 server through the connection ``flowstone_s3``.
+    """
     home = tmp_path_factory.mktemp("airflow")
     with (
         fresh_database(postgres_url) as database,
