@@ -1,3 +1,58 @@
-"""FlowStone for Apache Airflow."""
+"""FlowStone for Apache Airflow: scatter a million items through a hundred tasks.
+
+The names below are all that a DAG needs; each is loaded when first used, because a DAG file is parsed all the time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "Batching": "scatter.options",
+    "ItemContext": "scatter.runner",
+    "ItemRetry": "scatter.options",
+    "RateLimit": "scatter.options",
+    "RetryItem": "errors",
+    "ScatterBatchOperator": "operators.scatter",
+    "ScatterGatherOperator": "operators.scatter",
+    "ScatterOptions": "scatter.options",
+    "ScatterPlanOperator": "operators.scatter",
+    "Tolerance": "scatter.options",
+    "load": "operators.load",
+    "source": "operators.source",
+}
+
+__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from flowstone_provider.errors import RetryItem as RetryItem
+    from flowstone_provider.operators.load import load as load
+    from flowstone_provider.operators.scatter import (
+        ScatterBatchOperator as ScatterBatchOperator,
+        ScatterGatherOperator as ScatterGatherOperator,
+        ScatterPlanOperator as ScatterPlanOperator,
+    )
+    from flowstone_provider.operators.source import source as source
+    from flowstone_provider.scatter.options import (
+        Batching as Batching,
+        ItemRetry as ItemRetry,
+        RateLimit as RateLimit,
+        ScatterOptions as ScatterOptions,
+        Tolerance as Tolerance,
+    )
+    from flowstone_provider.scatter.runner import ItemContext as ItemContext
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _PUBLIC[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(import_module(f"{__name__}.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

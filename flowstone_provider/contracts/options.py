@@ -69,4 +69,5 @@ class Options(BaseModel):
 
     def dump(self) -> dict[str, Any]:
         """The options that were given, as a plain dict that Airflow can render and serialise."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
+        values = {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+        return {name: value.dump() if isinstance(value, Options) else value for name, value in values.items()}

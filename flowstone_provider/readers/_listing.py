@@ -107,7 +107,8 @@ def _matches(resources: Resources, pattern: str, conn_id: str | None) -> list[So
         # An object whose key ends with a slash is how consoles draw an empty folder.
         if info["type"] != "file" or name.endswith("/"):
             continue
-        if info.get("size") is None or _version(info) is None:
+        # Object stores list ETags. Others may say less in a listing, or say it in another form.
+        if not (info.get("ETag") or info.get("etag")):
             info = fs.info(name)
         files.append(_described(_rebuilt(pattern, str(where.path), name), info))
     if not files:

@@ -210,10 +210,14 @@ class CsvReader(FileReader):
         )
 
     def _first_row(self, file: SourceFile, lines: _Lines) -> list[str] | None:
-        problem: str | None = None
+        line = 1
+        names: list[str] = []
         try:
-            names = next((row for row in lines.reader if row), None)
-            if names is None:
+            for names in lines.reader:
+                if names:
+                    break
+                line += 1
+            if not names:
                 return None
             problem = _header_problem(names)
             if lines.invalid and _NOT_UTF8.search("".join(names)):
@@ -221,7 +225,6 @@ class CsvReader(FileReader):
         except csv.Error as error:
             problem = str(error)
         if problem:
-            line = lines.reader.line_num
             raise BadRecordError(
                 f"{file.url}, line {line}: the header is malformed: {problem}", url=file.url, line=line
             )

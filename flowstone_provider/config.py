@@ -1,0 +1,59 @@
+"""The ``[flowstone]`` section of Airflow's configuration, read when first needed."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import orjson
+
+from flowstone_provider.errors import OptionsError
+
+SECTION = "flowstone"
+
+
+def _conf() -> Any:
+    # The layers below the operators run without Airflow: its configuration is looked up only when asked for.
+    try:
+        from airflow.sdk.configuration import conf
+    except ImportError:  # Airflow 3.1 has it in core only
+        from airflow.configuration import conf
+    return conf
+
+
+@cache
+def get(option: str) -> str:
+    """An option's text, or its default; without a default the empty string."""
+    return str(_conf().get(SECTION, option, fallback="") or "")
+
+
+@cache
+def get_json(option: str) -> dict[str, Any]:
+    """An option that holds a JSON object.
+
+    Raises:
+        OptionsError: The text is not a JSON object.
+    """
+    text = get(option)
+    if not text:
+        return {}
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise OptionsError(f"[{SECTION}] {option} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise OptionsError(f"[{SECTION}] {option} must be a JSON object, not {type(value).__name__}")
+    return value
+
+
+@cache
+def max_map_length() -> int:
+    """``[core] max_map_length``: the most instances that Airflow makes of a mapped task."""
+    return int(_conf().getint("core", "max_map_length", fallback=1024))
+
+
+def clear_cache() -> None:
+    """Read the configuration anew; for tests."""
+    get.cache_clear()
+    get_json.cache_clear()
+    max_map_length.cache_clear()

@@ -1,0 +1,1 @@
+"""Decorators that the provider adds to Airflow's ``@task``."""

@@ -1,0 +1,1 @@
+"""The engine of scatter: plan, run, record, judge. Knows no Airflow; runs in a notebook."""

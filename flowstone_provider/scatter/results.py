@@ -1,0 +1,218 @@
+"""Closing a batch: its outcomes, in item order, into the files that the manifest names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from flowstone_provider.contracts.scatter import Batch, BatchSummary, ScatterCoordinator
+from flowstone_provider.errors import MissingExtraError, ResultsError
+from flowstone_provider.scatter.ledger import index_of, is_success
+from flowstone_provider.scatter.options import ResultsFormat
+
+# Rows of a Parquet row group; also how many results are in memory at once while it is written.
+_ROWS = 16_384
+
+# Signatures of errors kept per batch; the rest is counted as one.
+_SIGNATURES = 50
+
+_OTHERS = "other errors"
+
+
+def latest_outcomes(coordinator: ScatterCoordinator, number: int) -> dict[int, bytes]:
+    """The outcome line of each index of a batch that has one: of two the later."""
+    return {index_of(line): line for line in coordinator.outcomes(number)}
+
+
+def close_batch(
+    coordinator: ScatterCoordinator,
+    batch: Batch,
+    item_lines: Iterable[bytes],
+    results: ResultsFormat,
+    *,
+    flatten: bool = False,
+    in_order: int | None = None,
+    assume_succeeded: bool = False,
+) -> BatchSummary:
+    """Write ``SUCCEEDED_n``, ``FAILED_n`` and ``PENDING_n`` of a batch and keep its summary.
+
+    Args:
+        coordinator: Keeps the outcomes.
+        batch: The batch.
+        item_lines: All item lines of the batch, in order.
+        results: The format of the results.
+        flatten: Results are lists; each element is written on its own.
+        in_order: Given when every item succeeded in one try, one after the other: their number. The outcomes then
+            are the results file, and need not be looked at.
+        assume_succeeded: Items without outcome count as succeeded: another operator than ours ran the batch, and its
+            task instance succeeded.
+
+    Raises:
+        ResultsError: The results cannot be written as Parquet.
+    """
+    summary = BatchSummary(number=batch.number)
+
+    def keep(kind: str, lines: Callable[[], Iterable[bytes]], items: int) -> None:
+        if not items:
+            return
+        name = f"{kind.upper()}_{batch.number}.jsonl"
+        if kind == "succeeded" and results == "parquet":
+            name = coordinator.write(name.replace("jsonl", "parquet"), parquet(lines, flatten, batch.number))
+        elif kind == "succeeded" and flatten:
+            coordinator.write(name, flattened(lines()))
+        elif kind == "succeeded" and in_order is not None:
+            coordinator.write_outcomes(name, batch.number)
+        else:
+            coordinator.write(name, lines())
+        summary.files[kind] = {"name": name, "items": items}
+
+    if in_order is not None:
+        summary.items = summary.succeeded = in_order
+        keep("succeeded", lambda: coordinator.outcomes(batch.number), in_order)
+        coordinator.close_batch(summary)
+        return summary
+
+    latest = latest_outcomes(coordinator, batch.number)
+    pending: list[bytes] = []
+    succeeded: list[int] = []
+    failed: list[bytes] = []
+    for item_line in item_lines:
+        index = index_of(item_line)
+        line = latest.get(index)
+        if line is None and assume_succeeded:
+            line = latest[index] = b'{"index":%d,"status":"succeeded"}\n' % index
+        if line is None:
+            pending.append(item_line)
+        elif is_success(line):
+            succeeded.append(index)
+        else:
+            failed.append(line)
+            _count_error(summary, orjson.loads(line))
+    summary.succeeded, summary.failed, summary.pending = len(succeeded), len(failed), len(pending)
+    summary.items = summary.succeeded + summary.failed + summary.pending
+    keep("succeeded", lambda: (latest[index] for index in succeeded), len(succeeded))
+    keep("failed", lambda: failed, len(failed))
+    keep("pending", lambda: pending, len(pending))
+    coordinator.close_batch(summary)
+    return summary
+
+
+# What differs between two messages of one error: numbers, addresses, quoted values.
+_PARTICULARS = re.compile(r"0x[0-9a-fA-F]+|[0-9]+|'[^']*'")
+
+
+def signature(kind: str, message: str) -> str:
+    """What makes two errors the same one: the type, and the first line of the message without its particulars."""
+    return f"{kind}: {_PARTICULARS.sub('#', message.partition(chr(10))[0][:200])}"
+
+
+def _count_error(summary: BatchSummary, outcome: dict[str, Any]) -> None:
+    error = outcome["error"]
+    name = signature(error["type"], error["message"])
+    if name not in summary.errors and len(summary.errors) >= _SIGNATURES:
+        name = _OTHERS
+    entry = summary.errors.setdefault(
+        name, {"count": 0, "index": outcome["index"], "message": error["message"][:500]}
+    )
+    entry["count"] += 1
+
+
+def merge_errors(summaries: Iterable[BatchSummary]) -> list[dict[str, Any]]:
+    """Errors of all batches by signature, the most frequent first."""
+    merged: dict[str, dict[str, Any]] = {}
+    for summary in summaries:
+        for name, entry in summary.errors.items():
+            known = merged.setdefault(name, {"signature": name, **entry, "count": 0})
+            known["count"] += entry["count"]
+    return sorted(merged.values(), key=lambda entry: (-entry["count"], entry["index"]))
+
+
+def flattened(lines: Iterable[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        outcome = orjson.loads(line)
+        for element in outcome["result"]:
+            yield orjson.dumps({**outcome, "result": element}) + b"\n"
+
+
+def _rows(lines: Iterable[bytes], flatten: bool) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        result = orjson.loads(line).get("result")
+        for row in result if flatten else (result,):
+            yield row if isinstance(row, dict) else {"result": row}
+
+
+def parquet(lines: Callable[[], Iterable[bytes]], flatten: bool, batch: int) -> Iterator[bytes]:
+    """A Parquet file of the results, piece by piece.
+
+    The schema is that of all results of the batch, found in a first pass: the first ones may have only nulls where
+    later ones have numbers.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtraError(
+            'results="parquet" needs pyarrow: pip install "airflow-provider-flowstone[parquet]"'
+        ) from None
+
+    def tables(schema: Any = None) -> Iterator[Any]:
+        rows = _rows(lines(), flatten)
+        while chunk := list(islice(rows, _ROWS)):
+            yield pa.Table.from_pylist(_same_keys(chunk), schema=schema)
+
+    try:
+        schema = pa.schema([])
+        for table in tables():
+            schema = pa.unify_schemas([schema, table.schema], promote_options="permissive")
+        sink = _Pieces()
+        with pq.ParquetWriter(sink, schema) as writer:
+            for table in tables(schema):
+                writer.write_table(table)
+                yield from sink.taken()
+        yield from sink.taken()
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+        raise ResultsError(
+            f"the results of batch {batch} do not fit one Parquet schema: {error}; let the function return the "
+            'same types for every item, or use results="jsonl" (the outcomes are kept: a retry converts them anew)',
+            batch=batch,
+        ) from error
+
+
+def _same_keys(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """pyarrow takes the columns from the first row only."""
+    keys = {key: None for row in rows for key in row}
+    first = {**dict.fromkeys(keys), **rows[0]}
+    return [first, *rows[1:]]
+
+
+class _Pieces:
+    """A file that is only written to, and gives away what it has."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._length = 0
+
+    def write(self, data: Any) -> int:
+        self._held.append(bytes(data))
+        self._length += len(self._held[-1])
+        return len(self._held[-1])
+
+    def tell(self) -> int:
+        return self._length
+
+    def flush(self) -> None:
+        """Nothing to do: pyarrow asks."""
+
+    def close(self) -> None:
+        self.closed = True
+
+    def taken(self) -> Iterator[bytes]:
+        """What was written since the last time."""
+        held, self._held = self._held, []
+        yield from held

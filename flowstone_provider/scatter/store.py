@@ -1,0 +1,177 @@
+"""Files that appear whole or not at all, on any filesystem."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tenacity
+
+from flowstone_provider.errors import LedgerError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# These do not go away by waiting.
+_FINAL = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, UnicodeError)
+
+
+def is_local(path: Any) -> bool:
+    """Whether a path lies on a local disk."""
+    return getattr(path, "protocol", "") in ("", "file", "local")
+
+
+def _patiently(do: Callable[[], T], what: str, path: Any) -> T:
+    """Do something with a file; storage that hiccups is asked again.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        LedgerError: Anything else that storage says, in the end.
+    """
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(4),
+        wait=tenacity.wait_exponential_jitter(initial=0.1, max=2),
+        retry=tenacity.retry_if_not_exception_type(_FINAL),
+        reraise=True,
+    )
+    try:
+        return retrying(do)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise LedgerError(
+            f"cannot {what} {path}: {type(error).__name__}: {error}; check that [flowstone] storage exists, has room "
+            "and may be written by every Airflow component",
+            path=str(path),
+        ) from error
+
+
+def write_whole(path: Any, data: bytes) -> None:
+    """Write a file that others see whole or not at all, replacing one of that name.
+
+    A local file is written under another name, flushed to disk and renamed. An object store shows an object when it
+    is complete, so there it is one request.
+
+    Raises:
+        LedgerError: Storage refused.
+    """
+
+    def write() -> None:
+        if not is_local(path):
+            path.write_bytes(data)
+            return
+        target = Path(path.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with hidden.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            hidden.replace(target)
+        except BaseException:
+            hidden.unlink(missing_ok=True)
+            raise
+
+    _patiently(write, "write", path)
+
+
+def write_stream(path: Any, chunks: Iterable[bytes]) -> None:
+    """As `write_whole`, for a file that is made piece by piece in bounded memory.
+
+    Raises:
+        LedgerError: Storage refused.
+    """
+    if not is_local(path):
+        # An upload in parts is completed by close; a process that dies before leaves nothing to see.
+        def upload() -> None:
+            with path.open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+
+        try:
+            upload()
+        except OSError as error:
+            raise LedgerError(f"cannot write {path}: {error}", path=str(path)) from error
+        return
+    target = Path(path.path)
+    hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with hidden.open("wb") as file:
+            file.writelines(chunks)
+        hidden.replace(target)
+    except OSError as error:
+        hidden.unlink(missing_ok=True)
+        raise LedgerError(f"cannot write {path}: {error}", path=str(path)) from error
+
+
+def copy_whole(source: Any, target: Any) -> None:
+    """Give a file that is never written again a second name: by a link on a local disk, else by the store itself.
+
+    Raises:
+        LedgerError: Storage refused.
+    """
+
+    def copy() -> None:
+        if not is_local(source):
+            source.fs.cp_file(source.path, target.path)
+            return
+        hidden = Path(target.path).with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            os.link(source.path, hidden)
+        except OSError:  # filesystems without links
+            shutil.copyfile(source.path, hidden)
+        hidden.replace(target.path)
+
+    _patiently(copy, "write", target)
+
+
+def read_whole(path: Any) -> bytes:
+    """A file's content.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        LedgerError: Storage refused.
+    """
+    data: bytes = _patiently(path.read_bytes, "read", path)
+    return data
+
+
+def read_or_none(path: Any) -> bytes | None:
+    """A file's content, or ``None`` when there is no such file.
+
+    Raises:
+        LedgerError: Storage refused.
+    """
+    try:
+        return read_whole(path)
+    except FileNotFoundError:
+        return None
+
+
+def list_names(folder: Any) -> list[str]:
+    """The paths of all files below a folder, relative to it, sorted; none when there is no such folder.
+
+    Raises:
+        LedgerError: Storage refused.
+    """
+
+    def find() -> list[str]:
+        # Another process may have written there: a listing that was kept is no good.
+        folder.fs.invalidate_cache(folder.path)
+        base = folder.path.rstrip("/") + "/"
+        return sorted(
+            found[len(base) :] for found in folder.fs.find(folder.path) if found.startswith(base)
+        )
+
+    try:
+        return [n for n in _patiently(find, "list", folder) if not n.rpartition("/")[2].startswith(".")]
+    except FileNotFoundError:
+        return []

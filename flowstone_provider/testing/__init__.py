@@ -1,0 +1,1 @@
+"""Pytest suites for plugin authors: the same ones that our own implementations pass."""
