@@ -211,6 +211,11 @@ class FileReader(ItemReader):
             self._open.pop().close()
 
 
+def rewound(checkpoint: Checkpoint, items: int) -> Checkpoint:
+    """The checkpoint that many items earlier, within the page that a file reader gave it with."""
+    return {**checkpoint, "done": checkpoint["done"] - items, "taken": checkpoint["taken"] - items}
+
+
 def _digest(files: list[SourceFile]) -> str:
     digest = hashlib.sha256()
     for file in files:

@@ -111,18 +111,16 @@ class _Parser:
                 text = chunk.removeprefix(BOM) if self.offset == 0 else chunk
                 for at in range(0, len(text), _PIECE):
                     piece = text[at : at + _PIECE]
-                    parser.send(piece)
                     self.offset += len(piece)
+                    parser.send(piece)
                     yield found
                     found.clear()
             parser.close()
             yield found
         except ijson.JSONError as error:
-            what = (
-                f"no JSON after byte {self.offset:,}: {error}"
-                if self.offset
-                else "an empty file is no JSON document"
-            )
+            what = f"no JSON within its first {self.offset:,} bytes: {error}"
+            if self.offset == 0:
+                what = "an empty file is no JSON document"
             raise BadRecordError(f"{self._url}: {what}", url=self._url, offset=self.offset) from error
 
 

@@ -21,6 +21,7 @@ from flowstone_provider.contracts.item_reader import (
     limited,
 )
 from flowstone_provider.errors import ReaderError, SourceNotFoundError
+from flowstone_provider.readers.files import rewound
 from flowstone_provider.readers.jsonl import JsonlOptions, JsonlReader
 from flowstone_provider.readers.parquet import ParquetOptions, ParquetReader
 
@@ -81,7 +82,7 @@ class ManifestReader(ItemReader):
             SourceChangedError: A file is not the one that the checkpoint was made from.
             ReaderError: The manifest has another version, or the scatter kept no results.
         """
-        after = after or {"status": 0, "at": None, "lines": 0, "taken": 0}
+        after = after or {"status": 0, "at": None, "taken": 0}
         yield from limited(self._pages(after), self.opts.max_items, after["taken"])
 
     def count(self) -> int | None:
@@ -117,15 +118,17 @@ class ManifestReader(ItemReader):
             status = self.opts.status[number]
             if status == "pending" and self.opts.error is not None:
                 continue
-            here = number == after["status"]
             reader = self._reader(manifest, status)
-            for lines, at, done in _lines(
-                reader, after["at"] if here else None, after["lines"] if here else 0
-            ):
-                items = [self._item(line, status) for line in lines if self._wanted(line)]
-                taken += len(items)
-                source = None if status == "succeeded" else _source(lines[0])
-                yield Page(items, {"status": number, "at": at, "lines": done, "taken": taken}, source)
+            at = after["at"] if number == after["status"] else None
+            for page in reader.pages(at):
+                left = len(page.items)
+                for source, run in groupby(page.items, key=_source):
+                    lines = list(run)
+                    left -= len(lines)
+                    items = [self._item(line, status) for line in lines if self._wanted(line)]
+                    taken += len(items)
+                    checkpoint = {"status": number, "at": rewound(page.checkpoint, left), "taken": taken}
+                    yield Page(items, checkpoint, None if status == "succeeded" else source)
 
     def _reader(self, manifest: dict[str, Any], status: Status) -> ItemReader:
         form = manifest.get("results")
@@ -162,32 +165,6 @@ class ManifestReader(ItemReader):
         """Close the files that are open."""
         while self._inner:
             self._inner.pop().close()
-
-
-def _lines(
-    reader: ItemReader, at: Checkpoint | None, skip: int
-) -> Iterator[tuple[list[Any], Checkpoint | None, int]]:
-    """Yield a reader's items in runs of one source.
-
-    Args:
-        reader: The reader of the lines.
-        at: Its checkpoint, to go on from there.
-        skip: How many lines after that are already done.
-
-    Yields:
-        The lines, a checkpoint of the reader, and how many lines after that are done with these.
-    """
-    done = 0
-    for page in reader.pages(at):
-        for _, run in groupby(page.items, key=_source):
-            lines = list(run)
-            done += len(lines)
-            # Only what lies behind the lines that were done before.
-            rest = lines[max(0, len(lines) - (done - skip)) :] if done > skip else []
-            if rest:
-                yield rest, at, done
-        at = page.checkpoint
-        skip, done = max(0, skip - done), 0
 
 
 def _source(line: Any) -> str | None:

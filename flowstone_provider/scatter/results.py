@@ -101,8 +101,8 @@ def close_batch(
     return summary
 
 
-# What differs between two messages of one error: numbers, addresses, quoted values.
-_PARTICULARS = re.compile(r"0x[0-9a-fA-F]+|[0-9]+|'[^']*'")
+# What differs between two messages of one error: numbers and addresses.
+_PARTICULARS = re.compile(r"0x[0-9a-fA-F]+|[0-9]+(?:[.,][0-9]+)*")
 
 
 def signature(kind: str, message: str) -> str:

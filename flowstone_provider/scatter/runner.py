@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from traceback import format_tb
+from pathlib import Path
+from traceback import extract_tb, format_list
 from typing import Any
 
 import orjson
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 # What a user's function may raise that is the item's failure. Other BaseExceptions (KeyboardInterrupt, Airflow's own
 # for timeouts) end the batch.
 ITEM_ERRORS = (Exception, SystemExit)
+
+# Frames of these folders say nothing about what the user's function did.
+_NOT_THE_USERS = (str(Path(__file__).parents[1]), str(Path(tenacity.__file__).parent))
 
 _MESSAGE_LENGTH = 2_000
 _TRACEBACK_FRAMES = 6
@@ -321,7 +325,7 @@ class _Feed:
 
 def failed_line(record: dict[str, Any], error: BaseException, attempts: int, seconds: float) -> bytes:
     """The outcome line of an item whose last attempt failed."""
-    frames = format_tb(error.__traceback__)[-_TRACEBACK_FRAMES:]
+    frames = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith(_NOT_THE_USERS)]
     return (
         orjson.dumps(
             {
@@ -332,7 +336,7 @@ def failed_line(record: dict[str, Any], error: BaseException, attempts: int, sec
                 "error": {
                     "type": type(error).__name__,
                     "message": message_of(error),
-                    "traceback": _text("".join(frames)),
+                    "traceback": _text("".join(format_list(frames[-_TRACEBACK_FRAMES:]))),
                 },
                 "attempts": attempts,
                 "duration": round(seconds, 6),
