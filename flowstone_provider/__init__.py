@@ -32,15 +32,27 @@ if TYPE_CHECKING:
     from flowstone_provider.operators.load import load as load
     from flowstone_provider.operators.scatter import (
         ScatterBatchOperator as ScatterBatchOperator,
+    )
+    from flowstone_provider.operators.scatter import (
         ScatterGatherOperator as ScatterGatherOperator,
+    )
+    from flowstone_provider.operators.scatter import (
         ScatterPlanOperator as ScatterPlanOperator,
     )
     from flowstone_provider.operators.source import source as source
     from flowstone_provider.scatter.options import (
         Batching as Batching,
+    )
+    from flowstone_provider.scatter.options import (
         ItemRetry as ItemRetry,
+    )
+    from flowstone_provider.scatter.options import (
         RateLimit as RateLimit,
+    )
+    from flowstone_provider.scatter.options import (
         ScatterOptions as ScatterOptions,
+    )
+    from flowstone_provider.scatter.options import (
         Tolerance as Tolerance,
     )
     from flowstone_provider.scatter.runner import ItemContext as ItemContext

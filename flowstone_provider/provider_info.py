@@ -33,7 +33,7 @@ def get_provider_info() -> dict[str, Any]:
                     "readers": {
                         "description": (
                             "Named sources, as a JSON object: the name, the reader it uses, and options of that. "
-                            "A DAG says items=\"documents\", and where they come from is configuration."
+                            'A DAG says items="documents", and where they come from is configuration.'
                         ),
                         "version_added": "0.1.0",
                         "type": "string",

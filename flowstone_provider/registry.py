@@ -1,7 +1,7 @@
 """Names to classes: readers, IO managers, coordinators, emitters.
 
-A name is resolved in this order: a class given directly; `Registry.register`; an alias in the ``[flowstone]`` section of
-Airflow's configuration; entry points, which is how our own classes and those of a stranger's package arrive.
+A name is resolved in this order: a class given directly; `Registry.register`; an alias in the ``[flowstone]`` section
+of Airflow's configuration; entry points, which is how our own classes and those of a stranger's package arrive.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Registry(Generic[T]):
                 theirs=theirs,
                 ours=ours,
             )
-        return cls  # type: ignore[no-any-return]
+        return cls
 
 
 def _path(cls: type) -> str:

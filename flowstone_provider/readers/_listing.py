@@ -34,9 +34,7 @@ class SourceFile(BaseModel):
             what = f"it had {self.size} bytes and has {now.size}"
         else:
             what = f"it still has {now.size} bytes, but was written anew: {self.etag} became {now.etag}"
-        raise changed(
-            f"{self.url} changed since it was planned: {what}", url=self.url, was=self.size, now=now.size
-        )
+        raise changed(f"{self.url} changed since it was planned: {what}", url=self.url, was=self.size, now=now.size)
 
 
 def changed(what: str, **data: Any) -> SourceChangedError:
@@ -128,9 +126,7 @@ def _rebuilt(pattern: str, pattern_path: str, name: str) -> str:
         return name
     tail = pattern_path.lstrip("/")
     if not pattern.endswith(tail):
-        raise ReaderError(
-            f"the pattern {pattern} must be written without `..`, `.` and double slashes", url=pattern
-        )
+        raise ReaderError(f"the pattern {pattern} must be written without `..`, `.` and double slashes", url=pattern)
     return pattern.removesuffix(tail) + name.lstrip("/")
 
 

@@ -145,9 +145,7 @@ def byte_range(stream: Any, offset: int, end: int | None) -> Iterator[bytes]:
         offset += len(chunk)
 
 
-def line_blocks(
-    pieces: Iterator[bytes], url: str, line_end: bytes = b"\n", other: bytes = b"\n"
-) -> Iterator[bytes]:
+def line_blocks(pieces: Iterator[bytes], url: str, line_end: bytes = b"\n", other: bytes = b"\n") -> Iterator[bytes]:
     """The same bytes in blocks that end where a line ends; the last may lack its line end.
 
     Args:

@@ -143,9 +143,7 @@ class _Lines:
 
     def last_line(self) -> str:
         """The line that was consumed last."""
-        return next(
-            islice(io.StringIO(self._text, newline=""), self.reader.line_num - self._before - 1, None), ""
-        )
+        return next(islice(io.StringIO(self._text, newline=""), self.reader.line_num - self._before - 1, None), "")
 
     def consumed_of_block(self) -> int:
         """How many bytes of the last block were consumed."""

@@ -124,9 +124,7 @@ class FunctionReader(ItemReader):
         if not isinstance(items, list):
             raise ReaderError(f"page {number} of {name} has {_a(items)} for items; expected a list")
         if at is None and self.opts.function is not None:
-            raise ReaderError(
-                f"page {number} of {name} has no checkpoint; expected a JSON value to go on from"
-            )
+            raise ReaderError(f"page {number} of {name} has no checkpoint; expected a JSON value to go on from")
         try:
             json.dumps(at)
         except (TypeError, ValueError) as error:
@@ -146,9 +144,7 @@ def _load(function: Any) -> Callable[..., Any]:
     try:
         loaded = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise OptionsError(
-            f"the function {function!r} cannot be imported: {error}", function=function
-        ) from error
+        raise OptionsError(f"the function {function!r} cannot be imported: {error}", function=function) from error
     if not callable(loaded):
         raise OptionsError(f"{function!r} is {_a(loaded)}, which is no function", function=function)
     return loaded  # type: ignore[no-any-return]

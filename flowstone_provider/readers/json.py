@@ -19,9 +19,7 @@ from flowstone_provider.readers.files import PAGE_BYTES, PAGE_ITEMS, FileOptions
 
 def _pointer(value: str) -> str:
     if value and not value.startswith("/"):
-        raise ValueError(
-            f"is no JSON Pointer (RFC 6901), which begins with a slash; did you mean '/{value}'?"
-        )
+        raise ValueError(f"is no JSON Pointer (RFC 6901), which begins with a slash; did you mean '/{value}'?")
     if re.search("~(?![01])", value):
         raise ValueError("has a ~ that is neither ~0 (for ~) nor ~1 (for /), see RFC 6901")
     return value

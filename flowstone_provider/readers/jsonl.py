@@ -82,6 +82,4 @@ class JsonlReader(FileReader):
         try:
             return orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            return self.bad(
-                f"{where}: {error}", line[: 4 * RAW_LENGTH].decode("utf-8", "replace"), where=where
-            )
+            return self.bad(f"{where}: {error}", line[: 4 * RAW_LENGTH].decode("utf-8", "replace"), where=where)

@@ -133,9 +133,7 @@ class ManifestReader(ItemReader):
     def _reader(self, manifest: dict[str, Any], status: Status) -> ItemReader:
         form = manifest.get("results")
         if status == "succeeded" and form is None:
-            raise ReaderError(
-                f"{self.opts.uri}: that scatter kept no results (results=None)", url=self.opts.uri
-            )
+            raise ReaderError(f"{self.opts.uri}: that scatter kept no results (results=None)", url=self.opts.uri)
         # The names are relative to the manifest's folder.
         folder = self.opts.uri[: self.opts.uri.rfind("/") + 1]
         path = [folder + file["name"] for file in manifest["files"].get(status, [])]

@@ -152,9 +152,7 @@ def run_batch(
 def _in_order(options: ScatterOptions, done: set[int], recorder: Recorder, batch: Batch) -> bool:
     """Whether the outcomes just recorded are all there are, one success for each item, in item order."""
     alone = not done and recorder.generation.startswith("0001-")
-    return (
-        alone and recorder.failed == 0 and recorder.done == batch.items and options.item_concurrency == 1
-    )
+    return alone and recorder.failed == 0 and recorder.done == batch.items and options.item_concurrency == 1
 
 
 def _succeeded(coordinator: ScatterCoordinator, number: int) -> set[int]:

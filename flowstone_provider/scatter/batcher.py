@@ -110,9 +110,7 @@ def _groups(
         db.execute("create table item (seq integer primary key, grp blob not null, line blob not null)")
         db.executemany("insert into item (grp, line) values (?, ?)", rows())
         db.execute("create table grp as select grp, min(seq) as start from item group by grp")
-        cursor = db.execute(
-            "select g.start, i.line from item i join grp g on g.grp = i.grp order by g.start, i.seq"
-        )
+        cursor = db.execute("select g.start, i.line from item i join grp g on g.grp = i.grp order by g.start, i.seq")
         group: list[bytes] = []
         current = None
         for start, line in cursor:
@@ -145,7 +143,8 @@ def by_function(lines: Iterator[bytes], function: BatchFunction) -> Iterator[lis
             if not waiting or waiting[0][0] is not item:
                 raise ItemError(
                     "the batching function must yield the very items that it was given, in their order; it yields "
-                    f"{item!r}"[:500] + (f" where {waiting[0][0]!r} comes next"[:500] if waiting else "")
+                    f"{item!r}"[:500]
+                    + (f" where {waiting[0][0]!r} comes next"[:500] if waiting else "")
                 )
             taken.append(waiting.popleft()[1])
         if taken:

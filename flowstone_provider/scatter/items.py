@@ -14,6 +14,9 @@ from flowstone_provider.errors import FlowstoneError, ItemError
 
 Selector = Callable[[Json], Json]
 
+# A BadRecord is a dataclass, and must not pass for an item.
+_ITEM_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
+
 # Results of data code are often numpy's numbers.
 DUMP_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
@@ -60,7 +63,7 @@ def selector(select: list[str] | dict[str, str] | Selector | None) -> Selector |
         try:
             return {new: item[old] for new, old in fields.items()}
         except (KeyError, TypeError):
-            missing = next((old for old in fields.values() if not isinstance(item, dict) or old not in item))
+            missing = next(old for old in fields.values() if not isinstance(item, dict) or old not in item)
             raise _no_field(missing, item) from None
 
     return choose
@@ -84,12 +87,8 @@ def encode_page(page: Page, first: int, select: Selector | None) -> list[bytes]:
     try:
         if select is not None:
             items = [item if isinstance(item, BadRecord) else select(item) for item in items]
-        # Without PASSTHROUGH a BadRecord, being a dataclass, would pass for an item.
-        return [
-            head % (index, orjson.dumps(item, to_json, orjson.OPT_PASSTHROUGH_DATACLASS))
-            for index, item in enumerate(items, first)
-        ]
-    except Exception:  # one of them is special: find which
+        return [head % (index, orjson.dumps(item, to_json, _ITEM_OPTIONS)) for index, item in enumerate(items, first)]
+    except Exception:  # noqa: BLE001  (one of them is special: find which)
         return [_encode_one(item, first + i, page.source, select, head) for i, item in enumerate(page.items)]
 
 
@@ -98,7 +97,7 @@ def _encode_one(item: Json, index: int, source: str | None, select: Selector | N
         bad = {"message": item.message, "raw": item.raw}
         return orjson.dumps({"index": index, "source": source, "bad": bad}) + b"\n"
     try:
-        return head % (index, dumps(item if select is None else select(item)))
+        return head % (index, orjson.dumps(item if select is None else select(item), to_json, _ITEM_OPTIONS))
     except Exception as error:
         where = f" from {source}" if source else ""
         doing = "selected from" if isinstance(error, FlowstoneError) or select else "written as JSON"

@@ -72,9 +72,7 @@ class LedgerCoordinator(ScatterCoordinator):
 
     def open(self, barrier: Barrier) -> Progress:
         """See `ScatterCoordinator.open`."""
-        self.folder = (
-            self.storage / segment(barrier.dag_id) / segment(barrier.run_id) / segment(barrier.scatter_id)
-        )
+        self.folder = self.storage / segment(barrier.dag_id) / segment(barrier.run_id) / segment(barrier.scatter_id)
         sealed = read_or_none(self.folder / "plan" / "sealed.json")
         if sealed is not None:
             return Progress(plan=_plan(self._parse(sealed, "plan/sealed.json")))
@@ -258,7 +256,9 @@ class LedgerCoordinator(ScatterCoordinator):
     def gather(self, manifest: dict[str, Any]) -> str:
         """See `ScatterCoordinator.gather`."""
         path = self.folder / "manifest.json"
-        write_whole(path, orjson.dumps({**manifest, "layout": LAYOUT, "epoch": self._epoch}, option=orjson.OPT_INDENT_2))
+        write_whole(
+            path, orjson.dumps({**manifest, "layout": LAYOUT, "epoch": self._epoch}, option=orjson.OPT_INDENT_2)
+        )
         return uri_of(path)
 
     def _parse(self, data: bytes, name: object) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from flowstone_provider.contracts.item_reader import Json
 from flowstone_provider.contracts.options import Options, is_deferred
@@ -131,9 +139,7 @@ class Tolerance(Options):
         """
         allowed = self.allowed(total)
         if allowed is not None and not_succeeded > allowed:
-            raise ToleranceExceededError(
-                message, not_succeeded=not_succeeded, total=total, allowed=allowed, **data
-            )
+            raise ToleranceExceededError(message, not_succeeded=not_succeeded, total=total, allowed=allowed, **data)
 
     def __str__(self) -> str:
         bounds = [f"{self.count} items"] if self.count is not None else []
@@ -164,9 +170,7 @@ class ScatterOptions(Options):
         default_factory=lambda: ItemRetry(attempts=1), description="Further attempts at items that fail."
     )
     tolerance: Tolerance = Field(default_factory=Tolerance, description="How many items may fail.")
-    early_stop: bool = Field(
-        default=True, description="Stop all batches between items once the tolerance is exceeded."
-    )
+    early_stop: bool = Field(default=True, description="Stop all batches between items once the tolerance is exceeded.")
     results: ResultsFormat = Field(default="jsonl", description="How results are kept; None keeps none.")
     flatten: bool = Field(default=False, description="The function returns lists: each element is one result.")
     per: Literal["item", "batch"] = Field(default="item", description="What one call of the function gets.")

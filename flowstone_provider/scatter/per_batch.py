@@ -39,7 +39,9 @@ class BatchRunner(Runner):
 
     def _line(self, record: dict[str, Any], result: Any) -> bytes:
         members = record["members"]
-        lines = [super(BatchRunner, self)._line(*pair) for pair in zip(members, _results(result, len(members)), strict=True)]
+        lines = [
+            super(BatchRunner, self)._line(*pair) for pair in zip(members, _results(result, len(members)), strict=True)
+        ]
         for line in lines[:-1]:
             self._recorder.add(line)
         return lines[-1]

@@ -269,8 +269,10 @@ def _too_many(limit: int, options: ScatterOptions, total: int | None) -> TooMany
         remedy = "let the batching function make larger batches"
     else:
         bounds = [name for name in ("max_items", "max_bytes") if getattr(options.batching, name) is not None]
-        remedy = f"raise {' and '.join(f'Batching({name}=…)' for name in bounds)}" if bounds else (
-            "give Batching(max_items=…)"
+        remedy = (
+            f"raise {' and '.join(f'Batching({name}=…)' for name in bounds)}"
+            if bounds
+            else ("give Batching(max_items=…)")
         )
     return TooManyBatchesError(
         f"the plan has more than {limit} batches, the most that Airflow maps over ([core] max_map_length): "

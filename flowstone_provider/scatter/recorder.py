@@ -98,7 +98,7 @@ class Recorder:
             try:
                 self.flush()
             except BaseException as error:  # noqa: BLE001  (handed to the thread that closes)
-                log.error("outcomes of batch %s cannot be kept: %s", self._number, error)  # noqa: TRY400
+                log.error("outcomes of batch %s cannot be kept: %s", self._number, error)
                 self._error = error
                 self.stop.set()
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -115,9 +115,7 @@ def _count_error(summary: BatchSummary, outcome: dict[str, Any]) -> None:
     name = signature(error["type"], error["message"])
     if name not in summary.errors and len(summary.errors) >= _SIGNATURES:
         name = _OTHERS
-    entry = summary.errors.setdefault(
-        name, {"count": 0, "index": outcome["index"], "message": error["message"][:500]}
-    )
+    entry = summary.errors.setdefault(name, {"count": 0, "index": outcome["index"], "message": error["message"][:500]})
     entry["count"] += 1
 
 
@@ -132,6 +130,7 @@ def merge_errors(summaries: Iterable[BatchSummary]) -> list[dict[str, Any]]:
 
 
 def flattened(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Outcome lines whose results are lists, as one line for each element."""
     for line in lines:
         outcome = orjson.loads(line)
         for element in outcome["result"]:
@@ -169,7 +168,7 @@ def parquet(lines: Callable[[], Iterable[bytes]], flatten: bool, batch: int) -> 
         for table in tables():
             schema = pa.unify_schemas([schema, table.schema], promote_options="permissive")
         sink = _Pieces()
-        with pq.ParquetWriter(sink, schema) as writer:
+        with pq.ParquetWriter(cast("Any", sink), schema) as writer:
             for table in tables(schema):
                 writer.write_table(table)
                 yield from sink.taken()
@@ -183,7 +182,7 @@ def parquet(lines: Callable[[], Iterable[bytes]], flatten: bool, batch: int) -> 
 
 
 def _same_keys(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """pyarrow takes the columns from the first row only."""
+    """Pyarrow takes the columns from the first row only."""
     keys = {key: None for row in rows for key in row}
     first = {**dict.fromkeys(keys), **rows[0]}
     return [first, *rows[1:]]

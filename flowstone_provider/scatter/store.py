@@ -167,9 +167,7 @@ def list_names(folder: Any) -> list[str]:
         # Another process may have written there: a listing that was kept is no good.
         folder.fs.invalidate_cache(folder.path)
         base = folder.path.rstrip("/") + "/"
-        return sorted(
-            found[len(base) :] for found in folder.fs.find(folder.path) if found.startswith(base)
-        )
+        return sorted(found[len(base) :] for found in folder.fs.find(folder.path) if found.startswith(base))
 
     try:
         return [n for n in _patiently(find, "list", folder) if not n.rpartition("/")[2].startswith(".")]
