@@ -17,9 +17,9 @@ from flowstone_provider.readers.resources import LocalResources
 
 LINE_ENDS = st.sampled_from(["\n", "\r\n"])
 BOMS = st.sampled_from(["", "\ufeff"])
-TEXTS = st.text(
-    st.characters(codec="utf-8", exclude_characters='\r\n"', exclude_categories=["Cs"]), max_size=12
-).map(lambda text: text.replace("\0", ""))
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters='\r\n"', exclude_categories=["Cs"]), max_size=12).map(
+    lambda text: text.replace("\0", "")
+)
 
 
 def items(reader):
@@ -29,11 +29,7 @@ def items(reader):
 def split_items(reader, at_most):
     specs = reader.splits(at_most) or []
     assert len(specs) <= at_most
-    return [
-        item
-        for spec in specs
-        for item in items(type(reader)(reader.options(**spec.options), LocalResources()))
-    ]
+    return [item for spec in specs for item in items(type(reader)(reader.options(**spec.options), LocalResources()))]
 
 
 @given(
@@ -45,9 +41,7 @@ def split_items(reader, at_most):
 )
 def test_csv(rows, at_most, line_end, bom, last_line_end):
     path = UPath(f"memory://{uuid.uuid4().hex}.csv")
-    text = line_end.join(["", "x,y", *(f'"{a}","{b}"' for a, b in rows)]) + (
-        line_end if last_line_end else ""
-    )
+    text = line_end.join(["", "x,y", *(f'"{a}","{b}"' for a, b in rows)]) + (line_end if last_line_end else "")
     path.write_bytes((bom + text).encode())
     reader = CsvReader(CsvOptions(path=str(path), newlines_in_values=False), LocalResources())
     expected = [{"x": a, "y": b} for a, b in rows]

@@ -81,9 +81,7 @@ class TestRagged:
 
     def test_error_names_file_and_line(self, read, file):
         path = file(self.content)
-        with pytest.raises(
-            BadRecordError, match=r"a\.csv, line 6: 2 fields instead of 3; ragged='pad'"
-        ) as caught:
+        with pytest.raises(BadRecordError, match=r"a\.csv, line 6: 2 fields instead of 3; ragged='pad'") as caught:
             read(CsvReader, path=path)
         assert caught.value.line == 6
         assert path in str(caught.value)

@@ -110,9 +110,7 @@ class TestChanges:
     def test_time(self, files, read):
         checkpoint = self.checkpoint(files, 3)
         os.utime(files / "b", (1, 1))
-        with pytest.raises(
-            SourceChangedError, match=r"/b changed .* still has 6390 bytes, but was written anew"
-        ):
+        with pytest.raises(SourceChangedError, match=r"/b changed .* still has 6390 bytes, but was written anew"):
             read(JsonlReader, checkpoint, path=f"{files}/*")
 
     def test_a_file_that_is_done(self, files, read):
@@ -172,9 +170,7 @@ class TestCompression:
     @pytest.mark.parametrize("cut", [-1, -9, 20_000])
     def test_truncated(self, read, tmp_path, suffix, compress, cut, bad_records):
         (tmp_path / f"a.{suffix}").write_bytes(compress(self.data)[:cut])
-        with pytest.raises(
-            BadRecordError, match=rf"/a\.{suffix}: the \w+ stream is truncated: .* after [\d,]+ decom"
-        ):
+        with pytest.raises(BadRecordError, match=rf"/a\.{suffix}: the \w+ stream is truncated: .* after [\d,]+ decom"):
             read(JsonlReader, path=f"{tmp_path}/a.{suffix}", bad_records=bad_records)
 
     # Without its checksum, zstd cannot tell.
