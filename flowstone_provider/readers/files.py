@@ -41,6 +41,9 @@ PAGE_ITEMS = 1_000
 PAGE_BYTES = 4 << 20
 """Bytes of a file after which a page ends, even with fewer items."""
 
+# What a store is asked for at once. s3fs would take 50 MiB, also for the header of a split.
+_BLOCK = 8 << 20
+
 RAW_LENGTH = 300
 """Characters of a bad record that are kept."""
 
@@ -112,7 +115,7 @@ class FileReader(ItemReader):
             return None
         return [(file.size or 0, self.divisible(file)) for file in files]
 
-    def divisible(self, file: SourceFile) -> bool:  # noqa: ARG002
+    def divisible(self, file: SourceFile) -> bool:
         """Whether several splits may share the file."""
         return False
 
@@ -184,6 +187,8 @@ class FileReader(ItemReader):
         Raises:
             SourceNotFoundError: It does not exist (any more).
         """
+        if "://" in file.url:
+            how = {"block_size": _BLOCK, **how}
         try:
             stream = self.resources.path(file.url, self.opts.conn_id).open("rb", **how)
         except FileNotFoundError:

@@ -42,7 +42,7 @@ class JsonReader(FileReader):
 
     options: ClassVar[type[ReaderOptions]] = JsonOptions
 
-    def read(self, file: SourceFile, start: int, end: int | None, skip: int) -> Iterator[list[Json]]:  # noqa: ARG002
+    def read(self, file: SourceFile, start: int, end: int | None, skip: int) -> Iterator[list[Json]]:
         """Yield the elements of the array in one file.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from glob import escape
 from itertools import groupby
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -118,27 +119,27 @@ class ManifestReader(ItemReader):
             status = self.opts.status[number]
             if status == "pending" and self.opts.error is not None:
                 continue
-            reader = self._reader(manifest, status)
+            form = manifest.get("results") if status == "succeeded" else "items"
+            reader = self._reader(manifest, status, form)
             at = after["at"] if number == after["status"] else None
             for page in reader.pages(at):
                 left = len(page.items)
                 for source, run in groupby(page.items, key=_source):
                     lines = list(run)
                     left -= len(lines)
-                    items = [self._item(line, status) for line in lines if self._wanted(line)]
+                    items = [self._item(line, form) for line in lines if self._wanted(line)]
                     taken += len(items)
                     checkpoint = {"status": number, "at": rewound(page.checkpoint, left), "taken": taken}
                     yield Page(items, checkpoint, None if status == "succeeded" else source)
 
-    def _reader(self, manifest: dict[str, Any], status: Status) -> ItemReader:
-        form = manifest.get("results")
-        if status == "succeeded" and form is None:
+    def _reader(self, manifest: dict[str, Any], status: Status, form: str | None) -> ItemReader:
+        if form is None:
             raise ReaderError(f"{self.opts.uri}: that scatter kept no results (results=None)", url=self.opts.uri)
-        # The names are relative to the manifest's folder.
-        folder = self.opts.uri[: self.opts.uri.rfind("/") + 1]
+        # The names are relative to the manifest's folder, which is a name and no pattern.
+        folder = escape(self.opts.uri[: self.opts.uri.rfind("/") + 1])
         path = [folder + file["name"] for file in manifest["files"].get(status, [])]
         reader: ItemReader
-        if status == "succeeded" and form == "parquet":
+        if form == "parquet":
             reader = ParquetReader(ParquetOptions(path=path, conn_id=self.opts.conn_id), self.resources)
         else:
             reader = JsonlReader(JsonlOptions(path=path, conn_id=self.opts.conn_id), self.resources)
@@ -151,10 +152,12 @@ class ManifestReader(ItemReader):
         kind, message = line["error"]["type"], line["error"]["message"]
         return fnmatchcase(kind, self.opts.error) or fnmatchcase(f"{kind}: {message}", self.opts.error)
 
-    def _item(self, line: dict[str, Any], status: Status) -> Json:
-        if status == "succeeded":
-            # A Parquet row is the result itself, unless results were no objects: then it is in a column.
-            return line["result"] if "index" in line or list(line) == ["result"] else line
+    def _item(self, line: dict[str, Any], form: str | None) -> Json:
+        if form == "parquet":
+            # The row is the result itself, unless results were no objects: then it is in the only column.
+            return line["result"] if list(line) == ["result"] else line
+        if form == "jsonl":
+            return line["result"]
         if "bad" in line:
             return BadRecord(line["bad"]["message"], line["bad"]["raw"])
         return line["item"]

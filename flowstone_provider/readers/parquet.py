@@ -110,8 +110,8 @@ class ParquetReader(FileReader):
                 url=file.url,
             )
         # pyarrow asks for the very bytes it needs; reading ahead would fetch the columns that nobody wants.
-        how = {"cache_type": "none"} if "://" in file.url else {}
-        with self.open(file, **how) as stream:
+        remote = {"cache_type": "none"} if "://" in file.url else {}
+        with self.open(file, **remote) as stream:
             with _blaming(f"{file.url}: no Parquet file, or a truncated one; its footer cannot be read", url=file.url):
                 parquet = pq.ParquetFile(stream)
             yield parquet

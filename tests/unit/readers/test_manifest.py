@@ -86,13 +86,25 @@ def test_results(scatter, read):
 
 @pytest.mark.parametrize(
     ("rows", "items"),
-    [([{"a": 1}, {"a": 2}], [{"a": 1}, {"a": 2}]), ([{"result": 1}, {"result": 2}], [1, 2])],
+    [
+        ([{"a": 1}, {"a": 2}], [{"a": 1}, {"a": 2}]),
+        ([{"result": 1}, {"result": 2}], [1, 2]),
+        ([{"index": 1, "result": 2}], [{"index": 1, "result": 2}]),
+    ],
 )
 def test_results_in_parquet(scatter, read, tmp_path, rows, items):
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "SUCCEEDED_00000.parquet")
     files = {"succeeded": [{"name": "SUCCEEDED_00000.parquet", "items": 2}], "failed": [], "pending": []}
     uri = scatter(results="parquet", files=files)
     assert read(ManifestReader, uri=uri, status=["succeeded"]) == items
+
+
+def test_a_folder_with_brackets(scatter, tmp_path, read):
+    (tmp_path / "run[1]*").mkdir()
+    scatter()
+    for path in tmp_path.glob("*.json*"):
+        path.rename(tmp_path / "run[1]*" / path.name)
+    assert len(read(ManifestReader, uri=f"{tmp_path}/run[1]*/manifest.json")) == 4
 
 
 def test_no_results_were_kept(scatter, read):
