@@ -57,9 +57,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from airflow import __version__
     from packaging.version import Version
 
-    old = [
-        item for item in marked if Version(__version__) < Version(item.get_closest_marker("airflow").args[0])
-    ]
+    old = [item for item in marked if Version(__version__) < Version(item.get_closest_marker("airflow").args[0])]
     config.hook.pytest_deselected(items=old)
     items[:] = [item for item in items if item not in old]
 

@@ -140,9 +140,7 @@ class Cluster:
             login = {"username": user, "password": self.passwords[user]}
             answer = httpx.post(f"{self.url}/auth/token", json=login, timeout=30, trust_env=False)
             headers = {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}
-            self._clients[user] = httpx.Client(
-                base_url=self.url, headers=headers, timeout=30, trust_env=False
-            )
+            self._clients[user] = httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
         return self._clients[user]
 
     def api(self, method: str, path: str, **options: Any) -> Any:
@@ -227,9 +225,7 @@ class Cluster:
             state = self.run_state(dag_id, run_id)
             return state if state in _FINISHED else None
 
-        return wait_until(
-            ended, timeout=timeout, what=lambda: self._describe(dag_id, run_id), poll=_POLL_SECONDS
-        )
+        return wait_until(ended, timeout=timeout, what=lambda: self._describe(dag_id, run_id), poll=_POLL_SECONDS)
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run, by task and map index.
@@ -263,9 +259,7 @@ class Cluster:
                     return ti
             return None
 
-        return wait_until(
-            there, timeout=timeout, what=lambda: self._describe(dag_id, run_id), poll=_POLL_SECONDS
-        )
+        return wait_until(there, timeout=timeout, what=lambda: self._describe(dag_id, run_id), poll=_POLL_SECONDS)
 
     def clear(
         self,
@@ -291,16 +285,12 @@ class Cluster:
         }
         return self.api("POST", f"dags/{dag_id}/clearTaskInstances", json=body)["task_instances"]
 
-    def xcom(
-        self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, key: str = "return_value"
-    ) -> Any:
+    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, key: str = "return_value") -> Any:
         """The value that a task instance left."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.api("GET", path, params={"map_index": map_index, "deserialize": True})["value"]
 
-    def logs(
-        self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, try_number: int | None = None
-    ) -> str:
+    def logs(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, try_number: int | None = None) -> str:
         """The log of a try of a task instance (by default: the last), a line per message."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         if try_number is None:

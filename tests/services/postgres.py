@@ -57,9 +57,7 @@ def running_postgres() -> Iterator[str]:
             **as_user(_USER),
         )
         settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": port}.items()]
-        server = Server(
-            [str(programs / "postgres"), "-D", str(data), *settings], log=root / "log", user=_USER
-        )
+        server = Server([str(programs / "postgres"), "-D", str(data), *settings], log=root / "log", user=_USER)
         try:
             url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
             server.wait_ready(lambda: _answers(url), timeout=30)

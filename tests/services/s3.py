@@ -65,9 +65,7 @@ class S3Bucket:
 
     def put(self, path: str, body: bytes | str) -> None:
         """Write an object."""
-        self.client().put_object(
-            Bucket=self.bucket, Key=path, Body=body.encode() if isinstance(body, str) else body
-        )
+        self.client().put_object(Bucket=self.bucket, Key=path, Body=body.encode() if isinstance(body, str) else body)
 
     def get(self, path: str) -> bytes:
         """Read an object."""
