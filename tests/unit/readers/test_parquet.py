@@ -4,8 +4,6 @@ import time
 import uuid
 from decimal import Decimal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from flowstone_provider.errors import (
@@ -17,6 +15,9 @@ from flowstone_provider.errors import (
 )
 from flowstone_provider.readers.parquet import ParquetOptions, ParquetReader
 from flowstone_provider.readers.resources import LocalResources
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 UTC = dt.timezone.utc
 
