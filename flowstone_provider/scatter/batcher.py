@@ -22,7 +22,7 @@ _CAPACITY = 100_000_000
 def growing(limit: int) -> Callable[[int], int]:
     """Batch sizes when nobody bounds the batches: number -> items.
 
-    Batch *n* holds ``2 (n + 1)²`` items, so that ten items make 2 batches, a million 115 and a hundred million 531,
+    Batch *n* holds ``2 (n + 1)²`` items, so that ten items make 2 batches, a million 114 and a hundred million 531,
     and no batch is more than a few percent of the whole. A small ``limit`` makes them all larger.
     """
     factor = 2

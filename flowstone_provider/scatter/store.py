@@ -36,7 +36,7 @@ def _patiently(do: Callable[[], T], what: str, path: Any) -> T:
     """
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(4),
-        wait=tenacity.wait_exponential_jitter(initial=0.1, max=2),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
         retry=tenacity.retry_if_not_exception_type(_FINAL),
         reraise=True,
     )
