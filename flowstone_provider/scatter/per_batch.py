@@ -8,7 +8,8 @@ from typing import Any
 
 from flowstone_provider.contracts.item_reader import Json
 from flowstone_provider.errors import ItemError, MissingExtraError
-from flowstone_provider.scatter.runner import Runner, bad_line
+from flowstone_provider.scatter.outcomes import bad_line
+from flowstone_provider.scatter.runner import Runner
 
 
 class BatchRunner(Runner):

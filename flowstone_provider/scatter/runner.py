@@ -11,17 +11,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
-from traceback import extract_tb, format_list
 from typing import Any
 
-import orjson
 import tenacity
 from orjson import dumps
 
 from flowstone_provider.errors import ItemError, RetryItem
 from flowstone_provider.scatter.items import DUMP_OPTIONS, to_json
 from flowstone_provider.scatter.options import ItemRetry
+from flowstone_provider.scatter.outcomes import bad_line, failed_line
 from flowstone_provider.scatter.rate_limit import Pace
 from flowstone_provider.scatter.recorder import FLUSH_BYTES, Recorder
 
@@ -30,12 +28,6 @@ log = logging.getLogger(__name__)
 # What a user's function may raise that is the item's failure. Other BaseExceptions (KeyboardInterrupt, Airflow's own
 # for timeouts) end the batch.
 ITEM_ERRORS = (Exception, SystemExit)
-
-# Frames of these folders say nothing about what the user's function did.
-_NOT_THE_USERS = (str(Path(__file__).parents[1]), str(Path(tenacity.__file__).parent))
-
-_MESSAGE_LENGTH = 2_000
-_TRACEBACK_FRAMES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,49 +312,6 @@ class _Feed:
     def __next__(self) -> dict[str, Any]:
         with self._lock:
             return next(self._records)
-
-
-def failed_line(record: dict[str, Any], error: BaseException, attempts: int, seconds: float) -> bytes:
-    """The outcome line of an item whose last attempt failed."""
-    frames = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith(_NOT_THE_USERS)]
-    return (
-        orjson.dumps(
-            {
-                "index": record["index"],
-                "status": "failed",
-                "item": record.get("item"),
-                "source": record.get("source"),
-                "error": {
-                    "type": type(error).__name__,
-                    "message": message_of(error),
-                    "traceback": _text("".join(format_list(frames[-_TRACEBACK_FRAMES:]))),
-                },
-                "attempts": attempts,
-                "duration": round(seconds, 6),
-            }
-        )
-        + b"\n"
-    )
-
-
-def bad_line(record: dict[str, Any]) -> bytes:
-    """The outcome line of a record that could not be read."""
-    error = {"type": "BadRecordError", "message": record["bad"]["message"], "traceback": ""}
-    outcome = {"index": record["index"], "status": "failed", "bad": record["bad"], "source": record.get("source")}
-    return orjson.dumps({**outcome, "error": error, "attempts": 0, "duration": 0.0}) + b"\n"
-
-
-def message_of(error: BaseException) -> str:
-    """The text of an error, whatever its ``__str__`` does."""
-    try:
-        return _text(str(error))[:_MESSAGE_LENGTH]
-    except Exception as broken:  # noqa: BLE001  (anything may come out of a user's __str__)
-        return f"<str() of this {type(error).__name__} raises {type(broken).__name__}>"
-
-
-def _text(text: str) -> str:
-    """Text that UTF-8 can hold."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections import Counter
@@ -182,7 +181,7 @@ def test_bad_records_are_failed_outcomes_with_file_and_line(tmp_path):
     spec = ReaderSpec(reader="csv", options={"path": str(path), "bad_records": "fail"})
     scatter = Scatter(tmp_path / "ledger", spec, tolerance=Tolerance(count=1))
     calls = []
-    scatter.run_all(lambda item: calls.append(item))
+    scatter.run_all(calls.append)
     assert calls == [{"a": "1", "b": "2"}, {"a": "4", "b": "5"}]
     assert scatter.gather()["counts"] == {"total": 3, "succeeded": 2, "failed": 1, "pending": 0}
     (failed,) = scatter.lines("failed")
@@ -251,7 +250,7 @@ def test_parquet_files_of_differing_batches_are_one_table(tmp_path):
 
 def test_results_that_do_not_fit_parquet_are_an_error_that_loses_nothing(tmp_path):
     scatter = Scatter(tmp_path, [1, "two"], batching=TENS, results="parquet")
-    with pytest.raises(ResultsError, match='do not fit one Parquet schema.*use results="jsonl"'):
+    with pytest.raises(ResultsError, match=r'do not fit one Parquet schema.*use results="jsonl"'):
         scatter.run(lambda item: {"v": item})
     calls = []
     mended = Scatter(tmp_path, [1, "two"], batching=TENS, results="jsonl")
@@ -299,7 +298,7 @@ def test_a_plan_file_cut_short_is_an_error(tmp_path):
     scatter.plan()
     path = scatter.folder / "plan" / "00001.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
-    with pytest.raises(LedgerError, match="batch 1 of .* has 4 items, but 10 were planned"):
+    with pytest.raises(LedgerError, match=r"batch 1 of .* has 4 items, but 10 were planned"):
         scatter.run(lambda item: item, 1)
 
 
@@ -316,7 +315,7 @@ def test_a_part_is_visible_whole_or_not_at_all(tmp_path, mocker):
     with pytest.raises(Crash):
         scatter.run(lambda item: item)
     assert not list((scatter.folder / "outcomes").rglob("*.jsonl"))
-    assert not [name for name in os.listdir(scatter.folder / "plan") if name.startswith(".")]
+    assert not list((scatter.folder / "plan").glob(".*"))
 
 
 def test_outcomes_of_two_processes_that_run_the_same_try_do_not_collide(tmp_path):

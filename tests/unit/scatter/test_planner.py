@@ -80,7 +80,7 @@ def test_values_that_json_lacks_become_text(tmp_path):
 def test_an_item_that_is_not_json_is_named(tmp_path):
     spec, _ = pages([1, 2, {"x": {1, 2}}, 4], [2])
     with pytest.raises(
-        ItemError, match="item 2 from somewhere cannot be written as JSON: TypeError: .*serializable: set"
+        ItemError, match=r"item 2 from somewhere cannot be written as JSON: TypeError: .*serializable: set"
     ):
         Scatter(tmp_path, spec).plan()
 
