@@ -1,10 +1,220 @@
-"""``airflow flowstone …``."""
+"""``airflow flowstone …``: plan (a dry run), status, clean."""
 
 from __future__ import annotations
 
+import re
+import sys
+import tempfile
+from argparse import ArgumentTypeError, Namespace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
+
+import orjson
+
+from flowstone_provider.errors import FlowstoneError, OptionsError
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def age(text: str) -> timedelta:
+    """``30d``, ``12h``, ``45m``, ``2w`` as a duration."""
+    match = re.fullmatch(r"(\d+)([mhdw])", text)
+    if match is None:
+        raise ArgumentTypeError(f"{text!r} is no age: write a number and m, h, d or w, as in 30d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def get_commands() -> list[Any]:
     """The commands that the provider adds to ``airflow``."""
-    return []
+    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
+
+    dag, run = Arg(("dag_id",), help="The DAG"), Arg(("run_id",), help="The DAG run")
+    output = Arg(("-o", "--output"), help="How to print", choices=("table", "json"), default="table")
+    return [
+        GroupCommand(
+            name="flowstone",
+            help="Look at scatters, and tidy up after them",
+            subcommands=(
+                ActionCommand(
+                    name="plan",
+                    help="Dry run: the items and batches that a scatter would have now",
+                    func=_friendly(plan),
+                    args=(
+                        dag,
+                        Arg(("task_id",), help="The plan task, or the scatter (its task group)"),
+                        Arg(("--conf",), help="The run's conf, as JSON", default="{}"),
+                        Arg(("--date",), help="The logical date, for templates (default: now)", default=None),
+                        output,
+                    ),
+                ),
+                ActionCommand(
+                    name="status",
+                    help="How far the scatters of a run are",
+                    func=_friendly(status),
+                    args=(dag, run, output),
+                ),
+                ActionCommand(
+                    name="clean",
+                    help="Remove plans, outcomes and results",
+                    description="Removes the ledgers of scatters that were not touched for some time, or those of one "
+                    "run. Their results are gone with them.",
+                    func=_friendly(clean),
+                    args=(
+                        Arg(("--older-than",), help="Not touched for this long: 30d, 12h", type=age, default=None),
+                        Arg(("--dag-id",), help="Only of this DAG", default=None),
+                        Arg(("--run-id",), help="Only of this run (with --dag-id)", default=None),
+                        Arg(("--scatter-id",), help="Only this scatter (with --run-id)", default=None),
+                        Arg(("--dry-run",), help="Only say what would go", action="store_true"),
+                        Arg(("-y", "--yes"), help="Do not ask", action="store_true"),
+                    ),
+                ),
+            ),
+        )
+    ]
+
+
+def _friendly(command: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
+    def run(args: Namespace) -> None:
+        try:
+            command(args)
+        except FlowstoneError as error:
+            sys.exit(f"airflow flowstone: {error}")
+
+    run.__name__ = command.__name__  # Airflow notes which command was run
+    return run
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def plan(args: Namespace) -> None:
+    """Plan a scatter into a folder that is thrown away, and say what came out."""
+    from upath import UPath
+
+    from flowstone_provider import config, registry
+    from flowstone_provider.contracts.scatter import Barrier
+    from flowstone_provider.hooks.storage import AirflowResources
+    from flowstone_provider.operators.source import items_at_run
+    from flowstone_provider.scatter.batch import item_lines
+    from flowstone_provider.scatter.ledger import LedgerCoordinator
+    from flowstone_provider.scatter.options import ScatterOptions
+    from flowstone_provider.scatter.planner import make_plan
+
+    task, rendered = _rendered(args)
+    options = ScatterOptions(**rendered["options"])
+    resources = AirflowResources()
+    with tempfile.TemporaryDirectory() as folder:
+        coordinator = LedgerCoordinator(UPath(folder))
+        made = make_plan(
+            registry.create_reader(items_at_run(rendered["items"]), resources),
+            options,
+            coordinator,
+            coordinator.open(Barrier(args.dag_id, "dry-run", task.scatter_id)),
+            limit=config.max_map_length(),
+            resources=resources,
+            read_now=task.batch_files,
+        )
+        first = next((item_lines(coordinator, batch, options, resources) for batch in made.batches), iter(()))
+        sample = next((orjson.loads(line) for line in first), None)
+    sizes = [batch.items for batch in made.batches]
+    if args.output == "json":
+        _say(orjson.dumps({"items": made.items, "batches": sizes, "sample": sample}).decode())
+        return
+    total = "unknown until the batches read their part of the source" if made.items is None else f"{made.items:,}"
+    _say(f"items    {total}", f"batches  {len(sizes):,}", *_histogram(size for size in sizes if size is not None))
+    if sample is not None:
+        _say("sample   " + orjson.dumps(sample.get("item", sample.get("bad"))).decode()[:2000])
+
+
+def _rendered(args: Namespace) -> tuple[Any, dict[str, Any]]:
+    """The plan task and its rendered fields."""
+    from airflow.sdk import XComArg
+    from airflow.utils.cli import get_bagged_dag
+
+    from flowstone_provider.operators.scatter import ScatterPlanOperator
+
+    dag = get_bagged_dag(None, args.dag_id)
+    plans = {task.task_id: task for task in dag.tasks if isinstance(task, ScatterPlanOperator)}
+    task = plans.get(args.task_id) or plans.get(f"{args.task_id}.plan")
+    if task is None:
+        raise OptionsError(f"{args.dag_id} has no plan task {args.task_id!r}; there are: {', '.join(plans) or 'none'}")
+    if any(True for _ in XComArg.iter_xcom_references([task.items, task.options])):
+        raise OptionsError(f"the items or options of {task.task_id} come from another task: only a run can tell them")
+    date = datetime.fromisoformat(args.date) if args.date else datetime.now(timezone.utc)
+    params = {**dag.params.dump(), **orjson.loads(args.conf)}
+    context = {"params": params, "ds": date.strftime("%Y-%m-%d"), "ts": date.isoformat(), "logical_date": date}
+    fields = {name: getattr(task, name) for name in ("items", "options")}
+    return task, {name: task.render_template(value, context) for name, value in fields.items()}
+
+
+def _histogram(sizes: Iterable[int]) -> Iterator[str]:
+    """Batch sizes by powers of two, one line each."""
+    counts = Counter(max(size, 1).bit_length() - 1 for size in sizes)
+    most = max(counts.values(), default=1)
+    for power in sorted(counts):
+        bar = "█" * max(1, round(40 * counts[power] / most))
+        yield f"  {2**power:>9,} - {2 ** (power + 1) - 1:>9,} items  {counts[power]:>5,} {bar}"
+
+
+def status(args: Namespace) -> None:
+    """Say how far each scatter of a run is."""
+    from dataclasses import asdict
+
+    from flowstone_provider.hooks.storage import storage
+    from flowstone_provider.scatter.ledger import LedgerCoordinator, segment
+    from flowstone_provider.scatter.store import list_folders
+
+    root = storage()
+    run = root / segment(args.dag_id) / segment(args.run_id)
+    rows = {}
+    for folder in list_folders(run):
+        coordinator = LedgerCoordinator(root)
+        coordinator.attach(folder)
+        rows[folder.name] = asdict(coordinator.status())
+    if args.output == "json":
+        _say(orjson.dumps(rows).decode())
+    elif not rows:
+        _say(f"{args.dag_id} has no scatter in run {args.run_id} (looked in {run})")
+    for name, row in rows.items() if args.output == "table" else ():
+        total = "?" if row["items"] is None else f"{row['items']:,}"
+        state = "planned" if row["sealed"] else "being planned"
+        _say(
+            f"{name}: {state}, {row['batches']:,} batches, {total} items; {row['succeeded']:,} succeeded, "
+            f"{row['failed']:,} failed" + (f"; stopped: {row['cancelled']}" if row["cancelled"] else "")
+        )
+
+
+def clean(args: Namespace) -> None:
+    """Remove the ledgers that were asked for."""
+    from flowstone_provider.hooks.storage import storage
+    from flowstone_provider.scatter.ledger import segment
+    from flowstone_provider.scatter.store import last_touched, list_folders, remove_folder
+
+    if args.older_than is None and args.run_id is None:
+        raise OptionsError("say what to remove: --older-than 30d, or one run by --dag-id and --run-id")
+    if (args.run_id and not args.dag_id) or (args.scatter_id and not args.run_id):
+        raise OptionsError("--run-id needs --dag-id, and --scatter-id needs --run-id")
+    folders = [storage()]
+    for wanted in (args.dag_id, args.run_id, args.scatter_id):
+        folders = [
+            child
+            for folder in folders
+            for child in list_folders(folder)
+            if wanted is None or child.name == segment(wanted)
+        ]
+    before = None if args.older_than is None else datetime.now(timezone.utc) - args.older_than
+    doomed = [
+        folder for folder in folders if before is None or (touched := last_touched(folder)) is None or touched < before
+    ]
+    _say(*(f"{'would remove' if args.dry_run else 'removing'} {folder}" for folder in doomed))
+    if args.dry_run or not doomed:
+        _say(f"{len(doomed)} scatters")
+        return
+    if not args.yes and input(f"Remove {len(doomed)} scatters with their results? [y/N] ").lower() != "y":
+        sys.exit("nothing was removed")
+    for folder in doomed:
+        remove_folder(folder)
+    _say(f"removed {len(doomed)} scatters")

@@ -73,7 +73,13 @@ class LedgerCoordinator(ScatterCoordinator):
 
     def open(self, barrier: Barrier) -> Progress:
         """See `ScatterCoordinator.open`."""
-        self.folder = self.storage / segment(barrier.dag_id) / segment(barrier.run_id) / segment(barrier.scatter_id)
+        return self.attach(
+            self.storage / segment(barrier.dag_id) / segment(barrier.run_id) / segment(barrier.scatter_id)
+        )
+
+    def attach(self, folder: Any) -> Progress:
+        """As `open`, by the scatter's folder."""
+        self.folder = folder
         sealed = read_or_none(self.folder / "plan" / "sealed.json")
         if sealed is not None:
             return Progress(plan=_plan(self._parse(sealed, "plan/sealed.json")))

@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -173,3 +174,52 @@ def list_names(folder: Any) -> list[str]:
         return [n for n in _patiently(find, "list", folder) if not n.rpartition("/")[2].startswith(".")]
     except FileNotFoundError:
         return []
+
+
+def list_folders(folder: Any) -> list[Any]:
+    """The folders in a folder, sorted by name; none when there is no such folder.
+
+    Raises:
+        LedgerError: Storage refused.
+    """
+
+    def find() -> list[str]:
+        folder.fs.invalidate_cache(folder.path)
+        return [entry["name"] for entry in folder.fs.ls(folder.path, detail=True) if entry["type"] == "directory"]
+
+    try:
+        return [folder / name.rstrip("/").rpartition("/")[2] for name in sorted(_patiently(find, "list", folder))]
+    except FileNotFoundError:
+        return []
+
+
+def last_touched(folder: Any) -> datetime | None:
+    """When a file in or below a folder was last written; ``None`` when there is none.
+
+    Raises:
+        LedgerError: Storage refused.
+    """
+    found = _patiently(lambda: folder.fs.find(folder.path, detail=True), "list", folder)
+    return max(map(_written, found.values()), default=None)
+
+
+def _written(info: dict[str, Any]) -> datetime:
+    # fsspec has no word of its own for it: local disks say mtime, S3 LastModified, others updated or created.
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = info.get(key)
+        if isinstance(value, (int, float)):
+            return datetime.fromtimestamp(value, timezone.utc)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+    raise LedgerError(f"storage does not say when {info.get('name')} was written: it cannot be removed by age")
+
+
+def remove_folder(folder: Any) -> None:
+    """Remove a folder and all in it.
+
+    Raises:
+        LedgerError: Storage refused.
+    """
+    _patiently(lambda: folder.fs.rm(folder.path, recursive=True), "remove", folder)
