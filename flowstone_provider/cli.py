@@ -77,8 +77,10 @@ def get_commands() -> list[Any]:
 
 def _friendly(command: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
     def run(args: Namespace) -> None:
+        from airflow.utils.cli import suppress_logs_and_warning
+
         try:
-            command(args)
+            suppress_logs_and_warning(command)(args)
         except FlowstoneError as error:
             sys.exit(f"airflow flowstone: {error}")
 

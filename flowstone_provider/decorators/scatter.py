@@ -16,6 +16,7 @@ from flowstone_provider.contracts.options import nearest
 from flowstone_provider.errors import NestingError, OptionsError
 from flowstone_provider.operators._base import refuse_nesting
 from flowstone_provider.operators.scatter import (
+    BATCH_LABEL,
     ScatterBatchOperator,
     ScatterGatherOperator,
     ScatterPlanOperator,
@@ -100,7 +101,10 @@ class ScatterTask:
                 options=options,
                 max_active_tis_per_dagrun=self.options.max_active_batches,
                 doc_md=doc or None,
-                **{k: v for k, v in inner.items() if k not in ("doc_md", "max_active_tis_per_dagrun")},
+                **{
+                    "map_index_template": BATCH_LABEL,
+                    **{k: v for k, v in inner.items() if k not in ("doc_md", "max_active_tis_per_dagrun")},
+                },
             ).expand(batch=plan.output)
             gather = ScatterGatherOperator(task_id="gather", scatter_id=group.group_id, options=options, **inner)
             [plan, batches] >> gather

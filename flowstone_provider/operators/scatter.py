@@ -25,7 +25,7 @@ from flowstone_provider.scatter.recorder import Recorder
 log = logging.getLogger(__name__)
 
 # The label in the grid, before and after the batch has run.
-_LABEL = "{{ flowstone_label or ('#%s · %s items' % (task.batch['batch'], task.batch['items'])) }}"
+BATCH_LABEL = "{{ flowstone_label or ('#%s · %s items' % (task.batch['batch'], task.batch['items'])) }}"
 
 
 class ScatterPlanOperator(ScatterOperator):
@@ -112,7 +112,7 @@ class ScatterBatchOperator(ScatterOperator):
         op_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("map_index_template", _LABEL)
+        kwargs.setdefault("map_index_template", BATCH_LABEL)
         super().__init__(**kwargs)
         self.batch = batch
         self.python_callable = python_callable
@@ -123,6 +123,8 @@ class ScatterBatchOperator(ScatterOperator):
         """See `ScatterBatchOperator`."""
         number = self.batch["batch"]
         context["flowstone_label"] = f"#{number}"
+        if context.get("map_index_template") is None:  # of a mapped task Airflow sees what partial() was given, no more
+            context["map_index_template"] = self.map_index_template
         with airflow_errors():
             options = self.scatter_options()
             coordinator, barrier, progress = self.open_scatter(context)

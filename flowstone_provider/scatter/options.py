@@ -142,7 +142,7 @@ class Tolerance(Options):
             raise ToleranceExceededError(message, not_succeeded=not_succeeded, total=total, allowed=allowed, **data)
 
     def __str__(self) -> str:
-        bounds = [f"{self.count} items"] if self.count is not None else []
+        bounds = [f"{self.count} item{'' if self.count == 1 else 's'}"] if self.count is not None else []
         if self.percent is not None:
             bounds.append(f"{self.percent:g} %")
         return " and ".join(bounds) or self.default

@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -217,9 +218,13 @@ def _written(info: dict[str, Any]) -> datetime:
 
 
 def remove_folder(folder: Any) -> None:
-    """Remove a folder and all in it.
+    """Remove a folder and all in it; on a local disk also the folders around it that are empty then.
 
     Raises:
         LedgerError: Storage refused.
     """
     _patiently(lambda: folder.fs.rm(folder.path, recursive=True), "remove", folder)
+    if is_local(folder):
+        with suppress(OSError):  # not empty
+            for parent in list(Path(folder.path).parents)[:2]:
+                parent.rmdir()

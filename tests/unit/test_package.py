@@ -1,0 +1,129 @@
+"""What the package promises as a whole: its names, its imports, its errors, its entry in Airflow."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flowstone_provider
+from flowstone_provider import errors, provider_info, telemetry
+
+ROOT = Path(flowstone_provider.__file__).parent
+PUBLIC = [
+    "Batching",
+    "ItemContext",
+    "ItemRetry",
+    "RateLimit",
+    "RetryItem",
+    "ScatterBatchOperator",
+    "ScatterGatherOperator",
+    "ScatterOptions",
+    "ScatterPlanOperator",
+    "Tolerance",
+    "load",
+    "source",
+]
+BARRED = {"boto3", "botocore", "pyarrow", "pandas", "psycopg", "psycopg2"}
+
+
+def test_the_public_names():
+    assert flowstone_provider.__all__ == [*PUBLIC, "__version__"]
+    for name in PUBLIC:
+        assert getattr(flowstone_provider, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'Scater'"):
+        flowstone_provider.Scater  # noqa: B018
+
+
+def loaded_by(code: str) -> set[str]:
+    script = f"{code}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_importing_the_package_and_its_contracts_loads_next_to_nothing():
+    loaded = loaded_by("import flowstone_provider, flowstone_provider.contracts.item_reader")
+    assert not loaded & (BARRED | {"airflow", "sqlalchemy", "orjson", "tenacity", "upath"})
+
+
+def test_importing_what_a_dag_needs_loads_no_data_library():
+    before = loaded_by("from airflow.sdk import dag, task")
+    code = f"from airflow.sdk import dag, task\nfrom flowstone_provider import {', '.join(PUBLIC)}\n"
+    code += "import flowstone_provider.decorators.scatter\n"
+    code += "".join(f"source({name!r}, path='x')\n" for name in ("csv", "jsonl", "json", "parquet"))
+    added = loaded_by(code) - before
+    assert not added & (BARRED | {"sqlalchemy", "fsspec", "upath", "zstandard", "ijson"})
+
+
+def every_error():
+    return [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.FlowstoneError)]
+
+
+@pytest.mark.parametrize("cls", every_error())
+def test_every_error_pickles_with_its_data_and_is_drawn_in_the_tree(cls):
+    error = cls("what is wrong", after=3) if cls is errors.RetryItem else cls("what is wrong", place="here", after=3)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.data) == (cls, "what is wrong", error.data)
+    assert again.after == 3
+    assert cls.__name__ in errors.__doc__
+    with pytest.raises(AttributeError):
+        _ = again.nothing
+
+
+def test_errors_are_the_built_in_ones_that_callers_expect():
+    assert issubclass(errors.OptionsError, ValueError)
+    assert issubclass(errors.UnknownNameError, KeyError)
+    assert issubclass(errors.SourceNotFoundError, FileNotFoundError)
+    assert issubclass(errors.MissingExtraError, ImportError)
+    assert issubclass(errors.LedgerError, OSError)
+
+
+def test_every_event_of_the_catalogue_is_emitted_and_no_other():
+    code = "".join(path.read_text() for path in ROOT.rglob("*.py") if path.name != "telemetry.py")
+    emitted = set(re.findall(r'telemetry\.emit\(\s*"([a-z._]+)"', code))
+    assert emitted == set(telemetry.EVENTS)
+
+
+def test_an_event_outside_the_catalogue_is_an_error():
+    with pytest.raises(KeyError):
+        telemetry.emit("flowstone.nothing", {}, {})
+    with pytest.raises(KeyError, match="has no \\['colour'\\] in the catalogue"):
+        telemetry.emit("flowstone.registry.resolve", {}, {"colour": "red"})
+
+
+def test_the_catalogue_is_documented():
+    text = (ROOT.parent / "docs" / "reference" / "telemetry.md").read_text()
+    for name, event in telemetry.EVENTS.items():
+        assert f"`{name}`" in text
+        row = next(line for line in text.splitlines() if f"`{name}`" in line)
+        assert all(f"`{field}`" in row for field in (*event.measurements, *event.metadata))
+
+
+def test_airflow_finds_the_provider_its_decorator_and_its_configuration():
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
+    manager.initialize_providers_list()
+    assert "airflow-provider-flowstone" in manager.providers
+    from airflow.sdk import task
+
+    from flowstone_provider.decorators.scatter import scatter_task
+
+    assert task.scatter is scatter_task
+    section = provider_info.get_provider_info()["config"]["flowstone"]
+    for option in section["options"].values():
+        assert option["description"]
+        assert option["version_added"]
+    from airflow.configuration import conf
+
+    assert conf.get("flowstone", "emitters") == "metrics"
+
+
+def test_no_file_is_long():
+    for path in ROOT.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 350, path
