@@ -25,7 +25,10 @@ from flowstone_provider.scatter.recorder import Recorder
 log = logging.getLogger(__name__)
 
 # The label in the grid, before and after the batch has run.
-BATCH_LABEL = "{{ flowstone_label or ('#%s · %s items' % (task.batch['batch'], task.batch['items'])) }}"
+BATCH_LABEL = (
+    "{{ flowstone_label if flowstone_label is defined else "
+    "'#%s · %s items' % (task.batch['batch'], task.batch['items'] or '?') }}"
+)
 
 
 class ScatterPlanOperator(ScatterOperator):
