@@ -28,7 +28,7 @@ def age(text: str) -> timedelta:
 
 def get_commands() -> list[Any]:
     """The commands that the provider adds to ``airflow``."""
-    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
+    from airflow.cli.cli_config import ARG_VERBOSE, ActionCommand, Arg, GroupCommand
 
     dag, run = Arg(("dag_id",), help="The DAG"), Arg(("run_id",), help="The DAG run")
     output = Arg(("-o", "--output"), help="How to print", choices=("table", "json"), default="table")
@@ -47,13 +47,14 @@ def get_commands() -> list[Any]:
                         Arg(("--conf",), help="The run's conf, as JSON", default="{}"),
                         Arg(("--date",), help="The logical date, for templates (default: now)", default=None),
                         output,
+                        ARG_VERBOSE,
                     ),
                 ),
                 ActionCommand(
                     name="status",
                     help="How far the scatters of a run are",
                     func=_friendly(status),
-                    args=(dag, run, output),
+                    args=(dag, run, output, ARG_VERBOSE),
                 ),
                 ActionCommand(
                     name="clean",
@@ -68,6 +69,7 @@ def get_commands() -> list[Any]:
                         Arg(("--scatter-id",), help="Only this scatter (with --run-id)", default=None),
                         Arg(("--dry-run",), help="Only say what would go", action="store_true"),
                         Arg(("-y", "--yes"), help="Do not ask", action="store_true"),
+                        ARG_VERBOSE,
                     ),
                 ),
             ),
@@ -211,7 +213,8 @@ def clean(args: Namespace) -> None:
     doomed = [
         folder for folder in folders if before is None or (touched := last_touched(folder)) is None or touched < before
     ]
-    _say(*(f"{'would remove' if args.dry_run else 'removing'} {folder}" for folder in doomed))
+    for folder in doomed:
+        _say(f"{'would remove' if args.dry_run else 'removing'} {folder}")
     if args.dry_run or not doomed:
         _say(f"{len(doomed)} scatters")
         return

@@ -33,7 +33,7 @@ def _patiently(do: Callable[[], T], what: str, path: Any) -> T:
     """Do something with a file; storage that hiccups is asked again.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: There is no such file to read or list.
         LedgerError: Anything else that storage says, in the end.
     """
     retrying = tenacity.Retrying(
@@ -44,9 +44,9 @@ def _patiently(do: Callable[[], T], what: str, path: Any) -> T:
     )
     try:
         return retrying(do)
-    except FileNotFoundError:
-        raise
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and what != "write":
+            raise
         raise LedgerError(
             f"cannot {what} {path}: {type(error).__name__}: {error}; check that [flowstone] storage exists, has room "
             "and may be written by every Airflow component",
