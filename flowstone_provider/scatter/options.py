@@ -149,7 +149,7 @@ class Tolerance(Options):
 
 
 class ScatterOptions(Options):
-    """Everything that tells one scatter from another, in one place; see `docs/how-to`."""
+    """Everything that tells one scatter from another, in one place; the how-to pages show each in use."""
 
     title: ClassVar[str] = "scatter"
 

@@ -31,13 +31,13 @@ class ItemReaderContract:
 
     ::
 
-    class TestLines(ItemReaderContract):
-        reader = LinesReader
+        class TestLines(ItemReaderContract):
+            reader = LinesReader
 
-        def make_source(self, folder, count):
-            items = [f"line {number}" for number in range(count)]
-            (folder / "lines.txt").write_text("".join(f"{item}\n" for item in items))
-            return {"path": str(folder / "lines.txt")}, items
+            def make_source(self, folder, count):
+                items = [f"line {number}" for number in range(count)]
+                (folder / "lines.txt").write_text("".join(f"{item}\n" for item in items))
+                return {"path": str(folder / "lines.txt")}, items
     """
 
     reader: ClassVar[type[ItemReader]]
