@@ -142,6 +142,8 @@ class ScatterBatchOperator(ScatterOperator):
                     options,
                     AirflowResources(),
                     arguments={**context_arguments(self.python_callable, context, self.op_kwargs), **self.op_kwargs},
+                    # Airflow's own bound holds for the batches of one run, too.
+                    max_active=self.dag.max_active_tasks,
                     on_start=self._started,
                 )
         label = f"#{number} · {summary.succeeded} ok · {summary.failed} failed"
@@ -201,6 +203,8 @@ class ScatterGatherOperator(ScatterOperator):
                 what = f"scatter {self.scatter_id!r}"
                 raise exceeded(what, counts, errors, options.tolerance, reference["manifest"])
         log.info("%s: %s; manifest: %s", self.scatter_id, counts, reference["manifest"])
+        for error in errors:
+            log.warning("%s × %s, first at item %s", f"{error['count']:,}", error["signature"], error["index"])
         return reference
 
     def _succeeded_batches(self, context: Any) -> frozenset[int]:

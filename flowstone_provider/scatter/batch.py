@@ -67,6 +67,7 @@ def run_batch(
     resources: Resources,
     *,
     arguments: dict[str, Any] | None = None,
+    max_active: int | None = None,
     on_start: Callable[[Recorder], None] = lambda recorder: None,
     flush_seconds: float = FLUSH_SECONDS,
 ) -> BatchSummary:
@@ -81,6 +82,7 @@ def run_batch(
         options: The scatter's.
         resources: For the readers of splits.
         arguments: The batch input.
+        max_active: How many batches can run at once, whatever the options say; the rate limit is shared among them.
         on_start: Is given the recorder, whose ``stop`` ends the run between items.
         flush_seconds: Seconds between writes of outcomes.
 
@@ -118,7 +120,7 @@ def run_batch(
                 arguments=arguments,
                 retry=options.retry,
                 concurrency=options.item_concurrency,
-                pace=_pace(options, plan),
+                pace=_pace(options, plan, max_active),
                 results=options.results is not None,
                 flatten=options.flatten,
                 on_retry=lambda attempt, wait, error: telemetry.emit(
@@ -166,10 +168,11 @@ def _records(lines: Iterable[bytes], done: set[int]) -> Iterator[dict[str, Any]]
     return (orjson.loads(line) for line in lines if index_of(line) not in done)
 
 
-def _pace(options: ScatterOptions, plan: Plan) -> Pace | None:
+def _pace(options: ScatterOptions, plan: Plan, max_active: int | None) -> Pace | None:
     if options.rate_limit is None:
         return None
-    return Pace(share(options.rate_limit.per_second, len(plan.batches), options.max_active_batches))
+    bounds = [len(plan.batches), *(bound for bound in (options.max_active_batches, max_active) if bound)]
+    return Pace(share(options.rate_limit.per_second, min(bounds)))
 
 
 class _Watch:

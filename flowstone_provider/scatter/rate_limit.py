@@ -35,12 +35,11 @@ class Pace:
             return moment - now
 
 
-def share(per_second: float, batches: int, max_active_batches: int | None) -> float:
-    """What one batch may start per second when all that can be active at once are.
+def share(per_second: float, active: int) -> float:
+    """What one batch may start per second when as many are active as can be.
 
     Args:
         per_second: Items per second over the whole scatter.
-        batches: How many batches there are.
-        max_active_batches: How many of them Airflow runs at once, if bounded.
+        active: How many batches can be active at once.
     """
-    return per_second / max(1, min(batches, max_active_batches or batches))
+    return per_second / max(1, active)

@@ -9,13 +9,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from flowstone_provider.errors import LedgerError, RetryItem
 from flowstone_provider.scatter.ledger import LedgerCoordinator
 from flowstone_provider.scatter.options import Batching, ItemRetry, RateLimit, Tolerance
-from flowstone_provider.scatter.rate_limit import Pace, share
+from flowstone_provider.scatter.rate_limit import Pace
 from flowstone_provider.scatter.runner import ItemContext
 from tests.support.scatters import Scatter
 
@@ -328,11 +326,15 @@ def test_a_pace_never_exceeds_its_rate():
         assert sum(start <= other < start + 1 - 1e-9 for other in starts) <= 10
 
 
-@given(st.integers(1, 1000), st.integers(1, 50) | st.none(), st.floats(0.1, 1000))
-@settings(max_examples=50)
-def test_active_batches_together_keep_the_rate(batches, most, rate):
-    active = min(batches, most or batches)
-    assert share(rate, batches, most) * active <= rate * (1 + 1e-9)
+@pytest.mark.parametrize(
+    ("batches", "options", "max_active", "per_second"),
+    [(100, {}, 16, 10.0), (100, {"max_active_batches": 4}, 16, 40.0), (2, {}, 16, 80.0), (100, {}, None, 1.6)],
+)
+def test_the_batches_that_can_be_active_share_the_rate(tmp_path, mocker, batches, options, max_active, per_second):
+    pace = mocker.patch("flowstone_provider.scatter.batch.Pace", return_value=None)
+    scatter = Scatter(tmp_path, range(batches), batching=Batching(max_items=1), rate_limit=RateLimit(160), **options)
+    scatter.run(lambda item: item, max_active=max_active)
+    pace.assert_called_once_with(per_second)
 
 
 def test_the_rate_limit_counts_attempts(tmp_path):
