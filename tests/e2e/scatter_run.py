@@ -27,7 +27,7 @@ class Run:
         self.airflow, self.dag_id, self.folder = airflow, dag_id, folder
         self.run_id = airflow.trigger(dag_id, conf={"folder": str(folder), **conf})
 
-    def end(self, timeout: float = 120) -> str:
+    def end(self, timeout: float = 240) -> str:
         """The run's state once it has ended."""
         return self.airflow.wait_run(self.dag_id, self.run_id, timeout=timeout)
 

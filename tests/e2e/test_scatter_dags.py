@@ -123,7 +123,7 @@ def test_any_operator_between_plan_and_gather(runs):
 
 def test_the_demo(runs):
     run = runs["weather"]
-    assert run.end(timeout=180) == "success"
+    assert run.end() == "success"
     reference = run.xcom("observe.gather")
     assert reference["counts"] == {"total": 26_115, "succeeded": 26_110, "failed": 5, "pending": 0}
     assert len(json.dumps(reference)) < 1_000

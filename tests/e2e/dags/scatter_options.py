@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ def options():
     report(priced, totals())
 
 
-@dag(schedule=None, default_args={"retries": 2})
+@dag(schedule=None, default_args={"retries": 2, "retry_delay": timedelta(seconds=1)})
 def too_many():
     @task.scatter(items=list(range(1_025)), batching=Batching(max_items=1))
     def same(n: int) -> int:
