@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from flowstone_provider.errors import OptionsError
+from flowstone_provider.provider_info import get_provider_info
 
 SECTION = "flowstone"
 
@@ -24,7 +25,9 @@ def _conf() -> Any:
 @cache
 def get(option: str) -> str:
     """An option's text, or its default; without a default the empty string."""
-    return str(_conf().get(SECTION, option, fallback="") or "")
+    # Airflow 3.1 does not know a provider's defaults in every process that reads its configuration.
+    default = get_provider_info()["config"][SECTION]["options"][option]["default"]
+    return str(_conf().get(SECTION, option, fallback=default) or "")
 
 
 @cache

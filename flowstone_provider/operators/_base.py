@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from flowstone_provider import registry
 from flowstone_provider.contracts.options import is_deferred
