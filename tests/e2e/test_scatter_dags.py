@@ -72,7 +72,7 @@ def test_the_rate_limit_holds_over_all_batches(options):
     starts = sorted(call["at"] for call in options.notes("price"))
     assert len(starts) == 24 + 12
     in_a_second = max(sum(start <= other < start + 1 for other in starts) for start in starts)
-    assert in_a_second <= 8 + 1, "one more, as a late start may come close to the next one"
+    assert in_a_second <= 4 + 2, "late starts may come close to the next ones; without a limit there are 11"
 
 
 def test_no_more_batches_run_at_once_than_allowed(options):

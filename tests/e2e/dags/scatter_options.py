@@ -39,7 +39,7 @@ def options():
         batching=Batching(max_items=4),
         max_active_batches=2,
         item_concurrency=3,
-        rate_limit=RateLimit(8),
+        rate_limit=RateLimit(4),
         retry=ItemRetry(attempts=3, wait=0, on=[ConnectionError]),
         tolerance=Tolerance(count=1),
         results="parquet",
