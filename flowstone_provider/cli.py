@@ -151,7 +151,7 @@ def _rendered(args: Namespace) -> tuple[Any, dict[str, Any]]:
     params = {**dag.params.dump(), **orjson.loads(args.conf)}
     context = {"params": params, "ds": date.strftime("%Y-%m-%d"), "ts": date.isoformat(), "logical_date": date}
     fields = {name: getattr(task, name) for name in ("items", "options")}
-    return task, {name: task.render_template(value, context) for name, value in fields.items()}
+    return task, {name: task.put_functions(task.render_template(value, context)) for name, value in fields.items()}
 
 
 def _histogram(sizes: Iterable[int]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,8 @@ class ScatterOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         given = options.dump() if isinstance(options, ScatterOptions) else dict(options or {})
-        self.options = ScatterOptions(**given).dump()
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self.options = self.take_functions(ScatterOptions(**given).dump())
         self.scatter_id = scatter_id or self._group_id()
 
     def _group_id(self) -> str:
@@ -55,7 +56,28 @@ class ScatterOperator(BaseOperator):
         for name, value in self.options.items():
             if is_deferred(value):
                 raise OptionsError(f"scatter option {name!r} was not rendered: {value!r}")
-        return ScatterOptions(**self.options)
+        return ScatterOptions(**self.put_functions(self.options))
+
+    def take_functions(self, value: Any) -> Any:
+        """A copy of a template field in which a name stands for each function.
+
+        Template fields are serialised, in Airflow 3.1 by ``repr``: a function's address would make a new version of
+        the DAG at every parse.
+        """
+        if isinstance(value, dict):
+            return {key: self.take_functions(each) for key, each in value.items()}
+        if not callable(value) or is_deferred(value):
+            return value
+        qualname = getattr(value, "__qualname__", type(value).__qualname__)
+        name = f"<function {len(self._functions)}: {qualname}>"
+        self._functions[name] = value
+        return name
+
+    def put_functions(self, value: Any) -> Any:
+        """The functions back in the place of their names."""
+        if isinstance(value, dict):
+            return {key: self.put_functions(each) for key, each in value.items()}
+        return self._functions.get(value, value) if isinstance(value, str) else value
 
     def open_scatter(self, context: Mapping[str, Any]) -> tuple[ScatterCoordinator, Barrier, Progress]:
         """The coordinator of this run's scatter."""

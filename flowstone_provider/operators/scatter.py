@@ -46,7 +46,7 @@ class ScatterPlanOperator(ScatterOperator):
     def __init__(self, *, items: Any, batch_files: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         refuse_nesting(f"ScatterPlanOperator {self.task_id!r}", self.task_group)
-        self.items = items_at_parse(items)
+        self.items = self.take_functions(items_at_parse(items))
         self.batch_files = batch_files
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
@@ -65,7 +65,7 @@ class ScatterPlanOperator(ScatterOperator):
             telemetry.emit("flowstone.scatter.plan.start", {"items": planned}, about)
             with telemetry.span("flowstone.scatter.plan.stop", about):
                 plan = make_plan(
-                    registry.create_reader(items_at_run(self.items), resources),
+                    registry.create_reader(items_at_run(self.put_functions(self.items)), resources),
                     options,
                     coordinator,
                     progress,

@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Bytes given to the system at once. A part of several megabytes in one call costs ext4 up to four times as much: the
+# page cache then looks for as much memory in one piece.
+_PIECE = 256 * 1024
+
 # These do not go away by waiting.
 _FINAL = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, UnicodeError)
 
@@ -73,7 +77,8 @@ def write_whole(path: Any, data: bytes) -> None:
         hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
         try:
             with hidden.open("wb") as file:
-                file.write(data)
+                for start in range(0, len(data), _PIECE):
+                    file.write(data[start : start + _PIECE])
                 file.flush()
                 os.fsync(file.fileno())
             hidden.replace(target)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import flowstone_provider
-from flowstone_provider import errors, provider_info, telemetry
+from flowstone_provider import config, errors, provider_info, telemetry
 
 ROOT = Path(flowstone_provider.__file__).parent
 PUBLIC = [
@@ -119,9 +119,8 @@ def test_airflow_finds_the_provider_its_decorator_and_its_configuration():
     for option in section["options"].values():
         assert option["description"]
         assert option["version_added"]
-    from airflow.configuration import conf
-
-    assert conf.get("flowstone", "emitters") == "metrics"
+    assert "airflow-provider-flowstone" in dict(manager.provider_configs)
+    assert config.get("emitters") == "metrics"
 
 
 def test_no_file_is_long():

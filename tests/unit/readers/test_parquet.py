@@ -49,7 +49,7 @@ def test_types(read, file):
         "text": "é",
         "none": None,
         "dictionary": "d",
-        "uuid": uuid.UUID(int=7),
+        "uuid": uuid.UUID(int=7).bytes,
     }
     schema = pa.schema(
         {
