@@ -68,7 +68,7 @@ def test_types(read, file):
         }
     )
     (found,) = read(ParquetReader, path=file(pa.Table.from_pylist([row], schema=schema)))
-    assert found == row
+    assert found == {**row, "uuid": uuid.UUID(int=7)}
     assert type(found["us"]) is dt.datetime
 
 
