@@ -40,12 +40,15 @@ def get_provider_info() -> dict[str, Any]:
                         "example": '{"documents": {"use": "jsonl", "path": "s3://my_conn@prod/documents/*.jsonl"}}',
                         "default": None,
                     },
-                    "coordinators": {
-                        "description": "Other names for scatter coordinators, as a JSON object like that of readers.",
+                    "coordinator": {
+                        "description": (
+                            "Where scatters keep their plans and outcomes: the name of a scatter coordinator. There "
+                            "is ledger (files in the storage above), and those of plugins."
+                        ),
                         "version_added": "0.1.0",
                         "type": "string",
-                        "example": '{"main": {"use": "ledger"}}',
-                        "default": None,
+                        "example": "ledger",
+                        "default": "ledger",
                     },
                     "emitters": {
                         "description": (

@@ -42,15 +42,16 @@ class Registry(Generic[T]):
 
     Args:
         kind: The word for one of them in messages, e.g. ``"item reader"``.
-        group: The entry point group, e.g. ``"flowstone.readers"``; its last part is the configuration option
-            that holds aliases.
+        group: The entry point group, e.g. ``"flowstone.readers"``.
         contract: The abstract base class.
+        aliases: The option of the ``[flowstone]`` section that holds aliases, if there are any.
     """
 
-    def __init__(self, kind: str, group: str, contract: Callable[[], type[T]]) -> None:
+    def __init__(self, kind: str, group: str, contract: Callable[[], type[T]], *, aliases: str | None = None) -> None:
         self.kind = kind
         self.group = group
         self._contract = contract
+        self._option = aliases
         self._classes: dict[str, type[T]] = {}
         self._entry_points: dict[str, EntryPoint] | None = None
         self._lock = threading.Lock()
@@ -123,12 +124,11 @@ class Registry(Generic[T]):
         return Resolved(checked, {})
 
     def _aliases(self) -> dict[str, dict[str, Any]]:
-        option = self.group.rpartition(".")[2]
-        aliases = config.get_json(option) if option != "emitters" else {}
+        aliases = config.get_json(self._option) if self._option else {}
         for name, value in aliases.items():
             if not isinstance(value, dict) or not isinstance(value.get("use"), str):
                 raise OptionsError(
-                    f"[flowstone] {option}: the alias {name!r} must be an object with 'use' (the name of a "
+                    f"[flowstone] {self._option}: the alias {name!r} must be an object with 'use' (the name of a "
                     f"registered {self.kind}) and options of it"
                 )
         return aliases
@@ -181,7 +181,7 @@ def _owner(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
 
 
-readers: Registry[ItemReader] = Registry("item reader", "flowstone.readers", lambda: ItemReader)
+readers: Registry[ItemReader] = Registry("item reader", "flowstone.readers", lambda: ItemReader, aliases="readers")
 coordinators: Registry[ScatterCoordinator] = Registry(
     "scatter coordinator", "flowstone.coordinators", lambda: ScatterCoordinator
 )

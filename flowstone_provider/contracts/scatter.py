@@ -101,9 +101,16 @@ class ScatterCoordinator(ABC):
 
     `open` comes first. Every method may be called from any process at any time; nothing is kept in the object that
     another process would need.
+
+    Args:
+        storage: The folder of all scatters, ``[flowstone] storage``: universal_pathlib's ``UPath``. A coordinator that
+            keeps things elsewhere may still put large files there.
     """
 
     contract_version: ClassVar[str] = "1.0"
+
+    def __init__(self, storage: Any) -> None:
+        self.storage = storage
 
     @abstractmethod
     def open(self, barrier: Barrier) -> Progress:

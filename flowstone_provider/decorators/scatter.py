@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator, TaskGroup
 from airflow.sdk.definitions._internal.contextmanager import DagContext, TaskGroupContext
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 
-from flowstone_provider.contracts.options import nearest
+from flowstone_provider.contracts.options import is_deferred, nearest
 from flowstone_provider.errors import NestingError, OptionsError
 from flowstone_provider.operators._base import refuse_nesting
 from flowstone_provider.operators.scatter import (
@@ -64,6 +64,8 @@ class ScatterTask:
         self.function = function
         self.settings = dict(settings)
         self.options = ScatterOptions(**{k: v for k, v in settings.items() if k in ScatterOptions.model_fields})
+        if is_deferred(self.options.max_active_batches):
+            raise OptionsError("max_active_batches must be a number: Airflow needs it before any task runs")
         items_at_parse(settings["items"])
         update_wrapper(self, function)
 

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from flowstone_provider import registry
+from flowstone_provider import config, registry
 from flowstone_provider.contracts.options import is_deferred
 from flowstone_provider.contracts.scatter import Barrier, Progress, ScatterCoordinator
 from flowstone_provider.errors import FlowstoneError, NestingError, OptionsError
@@ -83,7 +83,7 @@ class ScatterOperator(BaseOperator):
         """The coordinator of this run's scatter."""
         ti = context["ti"]
         barrier = Barrier(dag_id=ti.dag_id, run_id=ti.run_id, scatter_id=self.scatter_id)
-        coordinator = registry.coordinators.resolve("ledger").cls(storage())  # type: ignore[call-arg]
+        coordinator = registry.coordinators.resolve(config.get("coordinator")).cls(storage())
         return coordinator, barrier, coordinator.open(barrier)
 
 

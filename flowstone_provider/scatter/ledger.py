@@ -62,14 +62,7 @@ def segment(name: str) -> str:
 
 
 class LedgerCoordinator(ScatterCoordinator):
-    """Keeps a scatter in files.
-
-    Args:
-        storage: The folder of all scatters: ``[flowstone] storage`` as a path (universal_pathlib's ``UPath``).
-    """
-
-    def __init__(self, storage: Any) -> None:
-        self.storage = storage
+    """Keeps a scatter in files."""
 
     def open(self, barrier: Barrier) -> Progress:
         """See `ScatterCoordinator.open`."""

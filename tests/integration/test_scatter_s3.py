@@ -11,9 +11,11 @@ import pytest
 from flowstone_provider.contracts.item_reader import ReaderSpec
 from flowstone_provider.errors import LedgerError, SourceChangedError, SourceNotFoundError
 from flowstone_provider.hooks.storage import AirflowResources
+from flowstone_provider.scatter.ledger import LedgerCoordinator
 from flowstone_provider.scatter.options import Batching, Tolerance
 from flowstone_provider.scatter.store import last_touched, list_folders, remove_folder
 from flowstone_provider.scatter.view import ScatterResults
+from flowstone_provider.testing.coordinator import CoordinatorContract
 from tests.support.scatters import Scatter
 
 pytestmark = pytest.mark.s3
@@ -119,3 +121,9 @@ def test_what_is_old_can_be_told_and_removed(scatter_on):
     assert last_touched(folder) is not None
     remove_folder(folder)
     assert list_folders(scatter.storage) == []
+
+
+class TestLedgerOnS3(CoordinatorContract):
+    @pytest.fixture
+    def make(self, s3):
+        return lambda: LedgerCoordinator(AirflowResources().path(s3.url("ledger")))

@@ -19,7 +19,7 @@ from flowstone_provider.readers.sequence import SequenceReader
 
 @pytest.fixture
 def readers():
-    return registry.Registry("item reader", "flowstone.readers", lambda: ItemReader)
+    return registry.Registry("item reader", "flowstone.readers", lambda: ItemReader, aliases="readers")
 
 
 @pytest.fixture

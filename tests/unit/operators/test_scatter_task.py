@@ -99,6 +99,7 @@ def test_batch_input_and_templates_are_dependencies():
         ({"items": [1], "toleranz": 1}, OptionsError, "no option 'toleranz'; did you mean 'tolerance'"),
         ({"items": [1], "tolerance": {"precent": 1}}, OptionsError, "did you mean 'percent'"),
         ({"items": [1], "item_concurrency": "many"}, OptionsError, "item_concurrency='many'"),
+        ({"items": [1], "max_active_batches": "{{ 3 }}"}, OptionsError, "max_active_batches must be a number"),
         ({"items": 3}, OptionsError, "items must be a source"),
         ({"items": "documents"}, UnknownNameError, "no item reader 'documents'"),
         ({"items": "jsnl"}, UnknownNameError, "did you mean 'jsonl'"),
