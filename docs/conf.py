@@ -1,5 +1,7 @@
 """How the documentation is built: ``make docs``."""
 
+# ruff: noqa: ARG001  (Sphinx says what its hooks are given)
+
 from __future__ import annotations
 
 import os
@@ -22,10 +24,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"{project} {release}"
-html_extra_path: list[str] = []
-templates_path: list[str] = []
 
-myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 # Docstrings write names in single backticks.
@@ -37,15 +36,6 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_default_options = {"show-inheritance": True}
-# Type variables of a base class are drawn as references that lead nowhere.
-suppress_warnings = ["ref.python"]
-
-
-def _type(annotation: Any) -> str:
-    text = getattr(annotation, "__name__", None) if isinstance(annotation, type) else str(annotation)
-    for prefix in ("typing.", "collections.abc.", "flowstone_provider.scatter.options.", "flowstone_provider."):
-        text = str(text).replace(prefix, "")
-    return text
 
 
 def _fields(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The documentation says what the code does: its code blocks run, its tables name every option, its links lead somewhere."""
+"""The documentation says what the code does: code blocks run, tables name every option, links lead somewhere."""
 
 from __future__ import annotations
 
