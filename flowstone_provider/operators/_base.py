@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from airflow.sdk import BaseOperator
 from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk import BaseOperator
 
 from flowstone_provider import config, registry
 from flowstone_provider.contracts.options import is_deferred

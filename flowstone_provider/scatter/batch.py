@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
-
-import orjson
 
 from flowstone_provider import registry, telemetry
 from flowstone_provider.contracts.item_reader import Page, Resources
@@ -129,7 +127,7 @@ def run_batch(
                     {**about_batch, "error": error},
                 ),
             )
-            runner.run(_records(lines(), done))
+            runner.run(lines() if not done else (line for line in lines() if index_of(line) not in done))
     summary = close_batch(
         coordinator,
         batch,
@@ -160,12 +158,6 @@ def _in_order(options: ScatterOptions, done: set[int], recorder: Recorder, batch
 def _succeeded(coordinator: ScatterCoordinator, number: int) -> set[int]:
     latest = {index_of(line): is_success(line) for line in coordinator.outcomes(number)}
     return {index for index, success in latest.items() if success}
-
-
-def _records(lines: Iterable[bytes], done: set[int]) -> Iterator[dict[str, Any]]:
-    if not done:
-        return map(orjson.loads, lines)
-    return (orjson.loads(line) for line in lines if index_of(line) not in done)
 
 
 def _pace(options: ScatterOptions, plan: Plan, max_active: int | None) -> Pace | None:

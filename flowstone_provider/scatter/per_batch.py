@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import orjson
+
 from flowstone_provider.contracts.item_reader import Json
 from flowstone_provider.errors import ItemError, MissingExtraError
 from flowstone_provider.scatter.outcomes import bad_line
@@ -19,21 +21,26 @@ class BatchRunner(Runner):
     items failed, and all are tried again. Records that could not be read fail by themselves and are not given to it.
     """
 
-    def run(self, records: Iterable[dict[str, Any]]) -> None:
+    def run(self, lines: Iterable[bytes]) -> None:
         """See `Runner.run`."""
         members = []
-        for record in records:
+        for line in lines:
+            record = orjson.loads(line)
             if "bad" in record:
                 self._recorder.add_failed(bad_line(record))
             else:
-                members.append(record)
+                members.append(line)
         if not members:
             return
         if self._pace is not None:
             self._pace = self._pace.slower(len(members))
+        super().run([b"".join(members)])
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        members = [orjson.loads(each) for each in line.splitlines()]
         items = [record["item"] for record in members]
         argument = _arrow().Table.from_pylist(items) if wants_table(self._function) else items
-        super().run([{**members[0], "item": argument, "members": members}])
+        return {**members[0], "item": argument, "members": members}
 
     def _outcome_of(self) -> Callable[[dict[str, Any], int], bytes]:
         return lambda record, attempt: self._line(record, self._call(record, attempt))

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import tenacity
-from orjson import dumps
+from orjson import dumps, loads
 
 from flowstone_provider.errors import ItemError, RetryItem
 from flowstone_provider.scatter.items import DUMP_OPTIONS, to_json
@@ -88,46 +88,51 @@ class Runner:
         self._wants_context = wants_item_context(function)
         self._outcome = self._outcome_of()
 
-    def run(self, records: Iterable[dict[str, Any]]) -> None:
-        """Work through item records: ``{"index", "source", "item" | "bad"}``.
+    def run(self, lines: Iterable[bytes]) -> None:
+        """Work through item lines.
 
         Raises:
             BaseException: What ends a batch: the storage of the outcomes, a `KeyboardInterrupt`. Never an item's.
         """
         if self._is_async:
-            asyncio.run(self._run_async(iter(records)))
+            asyncio.run(self._run_async(iter(lines)))
         elif self._concurrency == 1:
-            self._work(records)
+            self._work(lines)
         else:
-            self._run_threads(_Feed(records))
+            self._run_threads(_Feed(lines))
 
     # --- one call after the other, in this thread or in several
 
-    def _work(self, feed: Iterable[dict[str, Any]]) -> None:
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        """The record of an item line, anew for each attempt: a function may change the item it is given."""
+        record: dict[str, Any] = loads(line)
+        return record
+
+    def _work(self, feed: Iterable[bytes]) -> None:
         # This loop is what a scatter costs per item: everything in it is local and counts.
-        recorder, outcome, add = self._recorder, self._outcome, self._recorder.add
+        recorder, parse, outcome, add = self._recorder, self._parse, self._outcome, self._recorder.add
         stopped, pace, clock = recorder.stop.is_set, self._pace, time.perf_counter
         held = 0
-        for record in feed:
+        for line in feed:
             if pace is not None and (wait := pace.delay()) > 0:
                 recorder.stop.wait(wait)
             if stopped():
                 return
             started = clock()
             try:
-                line = outcome(record, 1)
+                result = outcome(parse(line), 1)
             except ITEM_ERRORS as error:
-                self._again(record, error, started)
+                self._again(line, error, started)
             else:
-                add(line)
-                held += len(line)
+                add(result)
+                held += len(result)
                 if held > FLUSH_BYTES:
                     recorder.flush()
                     held = 0
 
-    def _again(self, record: dict[str, Any], first: BaseException, started: float) -> None:
+    def _again(self, line: bytes, first: BaseException, started: float) -> None:
         """Further attempts after the first failed, then the outcome."""
-        if "bad" in record:
+        if "bad" in (record := self._parse(line)):
             return self._recorder.add_failed(bad_line(record))
         attempts = 0
 
@@ -138,14 +143,14 @@ class Runner:
                 raise first
             if self._pace is not None:
                 self._recorder.stop.wait(self._pace.delay())
-            return self._outcome(record, attempts)
+            return self._outcome(self._parse(line), attempts)
 
         try:
-            line = self._retrying(tenacity.Retrying, tenacity.sleep_using_event(self._recorder.stop))(attempt)
+            result = self._retrying(tenacity.Retrying, tenacity.sleep_using_event(self._recorder.stop))(attempt)
         except ITEM_ERRORS as error:
             self._fail(record, error, attempts, started)
         else:
-            self._recorder.add(line)
+            self._recorder.add(result)
 
     def _run_threads(self, feed: _Feed) -> None:
         crashed: list[BaseException] = []
@@ -163,14 +168,18 @@ class Runner:
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException:  # Airflow's timeout, a signal: it comes up here, in the main thread
+            self._recorder.stop.set()
+            raise
         if crashed:
             raise crashed[0]
 
     # --- many calls in flight on one event loop
 
-    async def _run_async(self, feed: Iterator[dict[str, Any]]) -> None:
+    async def _run_async(self, feed: Iterator[bytes]) -> None:
         watch = asyncio.create_task(_warn_when_blocked(self._function))
         tasks = [asyncio.create_task(self._work_async(feed)) for _ in range(self._concurrency)]
         try:
@@ -180,20 +189,21 @@ class Runner:
                 task.cancel()
             await asyncio.gather(watch, *tasks, return_exceptions=True)
 
-    async def _work_async(self, feed: Iterator[dict[str, Any]]) -> None:
+    async def _work_async(self, feed: Iterator[bytes]) -> None:
         recorder = self._recorder
-        for record in feed:
+        for line in feed:
             await self._keep_pace()
             if recorder.stop.is_set():
                 return
             started = time.perf_counter()
             try:
+                record = self._parse(line)
                 recorder.add(self._line(record, await self._call(record, 1)))
             except ITEM_ERRORS as error:
-                await self._again_async(record, error, started)
+                await self._again_async(line, error, started)
 
-    async def _again_async(self, record: dict[str, Any], first: BaseException, started: float) -> None:
-        if "bad" in record:
+    async def _again_async(self, line: bytes, first: BaseException, started: float) -> None:
+        if "bad" in (record := self._parse(line)):
             return self._recorder.add_failed(bad_line(record))
         attempts = 0
 
@@ -203,14 +213,15 @@ class Runner:
             if attempts == 1:
                 raise first
             await self._keep_pace()
-            return self._line(record, await self._call(record, attempts))
+            fresh = self._parse(line)
+            return self._line(fresh, await self._call(fresh, attempts))
 
         try:
-            line = await self._retrying(tenacity.AsyncRetrying, self._sleep)(attempt)
+            result = await self._retrying(tenacity.AsyncRetrying, self._sleep)(attempt)
         except ITEM_ERRORS as error:
             self._fail(record, error, attempts, started)
         else:
-            self._recorder.add(line)
+            self._recorder.add(result)
 
     async def _keep_pace(self) -> None:
         if self._pace is not None:
@@ -302,16 +313,16 @@ class Runner:
 class _Feed:
     """An iterator that several threads may share."""
 
-    def __init__(self, records: Iterable[dict[str, Any]]) -> None:
-        self._records = iter(records)
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self._lines = iter(lines)
         self._lock = threading.Lock()
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[bytes]:
         return self
 
-    def __next__(self) -> dict[str, Any]:
+    def __next__(self) -> bytes:
         with self._lock:
-            return next(self._records)
+            return next(self._lines)
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -26,7 +26,8 @@ def is_reference(value: object) -> bool:
 class ScatterResults:
     """What a scatter left, read when asked for and never kept whole.
 
-    Iterating yields the results, in the order of the items.
+    Iterating yields the results batch after batch, within a batch in the order of its items: that of the source, unless
+    `group_by` brought items together.
 
     Args:
         reference: The result reference: what the scatter returned.

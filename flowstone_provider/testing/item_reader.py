@@ -1,6 +1,6 @@
 """The suite that every item reader must pass."""
 
-# ruff: noqa: S101, D102  (tests assert, and their names say what they are about)
+# ruff: noqa: D102  (tests assert, and their names say what they are about)
 
 from __future__ import annotations
 

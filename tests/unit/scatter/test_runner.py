@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 import threading
 import time
@@ -115,6 +116,50 @@ def test_a_failed_item_is_tried_again_and_says_so(tmp_path, asynchronous):
     assert 'raise TimeoutError("never")' in failed["error"]["traceback"]
     assert "flowstone_provider" not in failed["error"]["traceback"]
     assert failed["duration"] >= 0
+
+
+@pytest.mark.parametrize("options", [{}, {"per": "batch"}, {"item_concurrency": 2}])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_each_attempt_gets_the_item_as_it_was(tmp_path, options, asynchronous):
+    seen = []
+
+    def function(item):
+        seen.append(repr(item))
+        (item[0] if isinstance(item, list) else item).clear()
+        raise ValueError
+
+    async def coroutine(item):
+        return function(item)
+
+    scatter = Scatter(tmp_path, [{"a": 1}], retry=ItemRetry(attempts=2, wait=0), **options)
+    scatter.run(coroutine if asynchronous else function)
+    assert len(seen) == 2
+    assert len(set(seen)) == 1
+    assert outcomes(scatter)[0]["item"] == {"a": 1}
+
+
+def test_a_timeout_of_the_task_stops_its_threads(tmp_path):
+    class TaskTimeout(BaseException):
+        """As Airflow's, which a signal handler raises in the main thread."""
+
+    def ring(signum, frame):
+        raise TaskTimeout
+
+    calls: list[int] = []
+
+    def function(item):
+        calls.append(item)
+        time.sleep(0.01)
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        scatter = Scatter(tmp_path, list(range(5000)), batching=Batching(max_items=5000), item_concurrency=3)
+        with pytest.raises(TaskTimeout):
+            scatter.run(function)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert scatter.gather()["counts"]["succeeded"] >= len(calls) - 3
 
 
 def test_only_the_errors_asked_for_are_tried_again(tmp_path):
