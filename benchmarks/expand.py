@@ -57,7 +57,9 @@ def seconds(airflow: Any, code: str) -> float:
     run_id = airflow.trigger(dag_id)
     state = airflow.wait_run(dag_id, run_id, timeout=1_800)
     if state != "success":
-        raise RuntimeError(f"the run of {dag_id} is {state}")
+        ti = next(ti for ti in airflow.task_instances(dag_id, run_id) if ti["state"] == "failed")
+        log = airflow.logs(dag_id, run_id, ti["task_id"], ti["map_index"])
+        raise RuntimeError(f"the run of {dag_id} is {state}, first {ti['task_id']}[{ti['map_index']}]:\n{log[-3000:]}")
     run = airflow.api("GET", f"dags/{dag_id}/dagRuns/{run_id}")
     start, end = (datetime.fromisoformat(run[date].replace("Z", "+00:00")) for date in ("start_date", "end_date"))
     return (end - start).total_seconds()
