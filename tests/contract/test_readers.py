@@ -12,7 +12,9 @@ from decimal import Decimal
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import pytest
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
 from upath import UPath
 
 from flowstone_provider.contracts.item_reader import BadRecord, Page
@@ -94,7 +96,6 @@ class CsvCompressed(ItemReaderContract):
     splittable = True
 
     def make_source(self, folder, count):
-        zstandard = pytest.importorskip("zstandard")
         items = rows(count)
         folder = self.folder(folder)
         (folder / "1.csv.gz").write_bytes(gzip.compress(csv_bytes(items[: count // 2])))
@@ -154,8 +155,6 @@ class Parquet(ItemReaderContract):
     splittable = True
 
     def make_source(self, folder, count):
-        pa = pytest.importorskip("pyarrow")
-        pq = pytest.importorskip("pyarrow.parquet")
         items = [{"id": n, "price": Decimal(n) / 4, "tags": {"x": [n, None]}} for n in range(count)]
         schema = pa.schema(
             {

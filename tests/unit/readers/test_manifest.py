@@ -1,5 +1,7 @@
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from flowstone_provider.contracts.item_reader import BadRecord
@@ -91,7 +93,6 @@ def test_results(scatter, read):
     ],
 )
 def test_results_in_parquet(scatter, read, tmp_path, rows, items):
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "SUCCEEDED_00000.parquet")
     files = {"succeeded": [{"name": "SUCCEEDED_00000.parquet", "items": 2}], "failed": [], "pending": []}
     uri = scatter(results="parquet", files=files)

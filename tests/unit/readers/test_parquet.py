@@ -4,6 +4,8 @@ import time
 import uuid
 from decimal import Decimal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from flowstone_provider.errors import (
@@ -15,9 +17,6 @@ from flowstone_provider.errors import (
 )
 from flowstone_provider.readers.parquet import ParquetOptions, ParquetReader
 from flowstone_provider.readers.resources import LocalResources
-
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
 
 UTC = dt.timezone.utc
 
