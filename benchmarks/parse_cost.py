@@ -1,7 +1,9 @@
 """Parsing a DAG with a scatter, against parsing the same DAG with another provider's decorator.
 
-Each is parsed in a fresh process, in turns; the medians are compared. The time runs from before ``from airflow.sdk
-import dag, task`` to the end of the file. Both resolve a decorator through Airflow's provider manager.
+Each is parsed in a fresh process, in turns; the medians are compared. What is measured runs from before ``from
+airflow.sdk import dag, task`` to the end of the file, and is processor time: parsing waits for nothing, and on a busy
+machine the wall clock differs more between two parses of one file than between the two files. Both resolve a decorator
+through Airflow's provider manager.
 """
 
 from __future__ import annotations
@@ -75,18 +77,18 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
                 answer = child(__file__, files[name])
                 seconds[name].append(answer["seconds"])
                 cpu[name].append(answer["cpu"])
-    ours, peer = (statistics.median(seconds[name]) for name in ("ours", "peer"))
-    cpu_ours, cpu_peer = (statistics.median(cpu[name]) for name in ("ours", "peer"))
+    wall = {name: statistics.median(values) for name, values in seconds.items()}
+    median = {name: statistics.median(values) for name, values in cpu.items()}
     yield Finding(
         "parsing a DAG with a scatter, more than one with @task.bash",
-        (ours / peer - 1) * 100,
+        (median["ours"] / median["peer"] - 1) * 100,
         5.0,
         "%",
         details={
             "rounds": len(seconds["ours"]),
-            "ours_s": ours,
-            "peer_s": peer,
-            "cpu_percent": (cpu_ours / cpu_peer - 1) * 100,
+            "ours_cpu_s": median["ours"],
+            "peer_cpu_s": median["peer"],
+            "wall_percent": (wall["ours"] / wall["peer"] - 1) * 100,
         },
     )
     added = sorted(heavy["ours"] - heavy["peer"])

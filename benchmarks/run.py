@@ -65,7 +65,6 @@ def main() -> int:
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     kept = HERE / "results" / ("quick.json" if options.quick else "latest.json")
-    results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     measured: list[dict[str, Any]] = []
     failed = []
     for name in BENCHMARKS:
@@ -76,8 +75,9 @@ def main() -> int:
             failed.append(name)
             continue
         measured += findings
+        # At once, and read anew: what takes minutes is not lost to what fails later or runs beside it.
+        results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
         results[name] = {**about(name, options.quick), "findings": findings}
-        # At once: what takes minutes is not lost to what fails later.
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps({name: results[name] for name in BENCHMARKS if name in results}, indent=2) + "\n")
     print(table(measured))
