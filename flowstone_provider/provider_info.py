@@ -17,7 +17,7 @@ def get_provider_info() -> dict[str, Any]:
         "cli": ["flowstone_provider.cli.get_commands"],
         "config": {
             "flowstone": {
-                "description": "Scatter, IO managers and control flow of FlowStone.",
+                "description": "Where scatters of FlowStone keep what they know, and what they tell.",
                 "options": {
                     "storage": {
                         "description": (

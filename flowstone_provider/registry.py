@@ -1,4 +1,4 @@
-"""Names to classes: readers, IO managers, coordinators, emitters.
+"""Names to classes: readers, coordinators, emitters.
 
 A name is resolved in this order: a class given directly; `Registry.register`; an alias in the ``[flowstone]`` section
 of Airflow's configuration; entry points, which is how our own classes and those of a stranger's package arrive.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     old = [item for item in marked if Version(__version__) < Version(item.get_closest_marker("airflow").args[0])]
     config.hook.pytest_deselected(items=old)
     items[:] = [item for item in items if item not in old]
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Set an option of the ``[flowstone]`` section for the test."""
+    from flowstone_provider import config, telemetry
+
+    def forget() -> None:
+        config.clear_cache()
+        telemetry.clear_cache()
+
+    def choose(option: str, value: str) -> None:
+        monkeypatch.setenv(f"AIRFLOW__FLOWSTONE__{option.upper()}", value)
+        forget()
+
+    forget()
+    yield choose
+    monkeypatch.undo()
+    forget()
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,8 @@ class ScatterTask:
         for name in settings:
             if name not in _OWN and name not in _TASK:
                 raise OptionsError(f"@task.scatter has no option {name!r}{nearest(name, [*_OWN, *_TASK])}")
+        if "max_active_tis_per_dagrun" in settings:
+            raise OptionsError("write max_active_batches=… instead of max_active_tis_per_dagrun: it is for the batches")
         if "items" not in settings:
             raise OptionsError(
                 "@task.scatter needs items=…: a source(...), the name of a configured source, a list, or another "
@@ -105,7 +107,7 @@ class ScatterTask:
                 doc_md=doc or None,
                 **{
                     "map_index_template": BATCH_LABEL,
-                    **{k: v for k, v in inner.items() if k not in ("doc_md", "max_active_tis_per_dagrun")},
+                    **{k: v for k, v in inner.items() if k != "doc_md"},
                 },
             ).expand(batch=plan.output)
             gather = ScatterGatherOperator(task_id="gather", scatter_id=group.group_id, options=options, **inner)

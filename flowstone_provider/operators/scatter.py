@@ -196,6 +196,8 @@ class ScatterGatherOperator(ScatterOperator):
             def lines(batch: Batch) -> Any:
                 return item_lines(coordinator, batch, options, resources)
 
+            if self.batch_task_id is not None:  # what another operator made, it keeps itself
+                options = options.model_copy(update={"results": None})
             reference = gather(coordinator, barrier, plan, options, lines, self._succeeded_batches(context))
             counts, errors = reference["counts"], reference["errors"]
             context["ti"].xcom_push(key="scatter", value=reference)

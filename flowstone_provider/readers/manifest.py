@@ -91,7 +91,9 @@ class ManifestReader(ItemReader):
         if self.opts.error is not None:
             return None
         manifest = self._manifest()
-        number: int = sum(manifest["counts"][status] for status in self.opts.status)
+        # One result may be many: a scatter with flatten=True counts them apart from its items.
+        rows = sum(file["rows"] for file in manifest["files"].get("succeeded", []))
+        number: int = sum(rows if status == "succeeded" else manifest["counts"][status] for status in self.opts.status)
         return number if self.opts.max_items is None else min(number, self.opts.max_items)
 
     def _manifest(self) -> dict[str, Any]:
@@ -154,8 +156,7 @@ class ManifestReader(ItemReader):
 
     def _item(self, line: dict[str, Any], form: str | None) -> Json:
         if form == "parquet":
-            # The row is the result itself, unless results were no objects: then it is in the only column.
-            return line["result"] if list(line) == ["result"] else line
+            return line
         if form == "jsonl":
             return line["result"]
         if "bad" in line:

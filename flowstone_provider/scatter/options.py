@@ -109,8 +109,6 @@ class Tolerance(Options):
     count: NonNegativeInt | None = Field(default=None, description="Most items that may not succeed.")
     percent: float | None = Field(default=None, ge=0, le=100, description="Most of them in percent of all items.")
 
-    default: ClassVar[str] = "none may fail"
-
     @classmethod
     def any(cls) -> Tolerance:
         """Never fail, whatever becomes of the items."""
@@ -145,7 +143,7 @@ class Tolerance(Options):
         bounds = [f"{self.count} item{'' if self.count == 1 else 's'}"] if self.count is not None else []
         if self.percent is not None:
             bounds.append(f"{self.percent:g} %")
-        return " and ".join(bounds) or self.default
+        return " and ".join(bounds) or "none"
 
 
 class ScatterOptions(Options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 from pathlib import Path
 from traceback import extract_tb, format_list
 from typing import Any
@@ -10,7 +11,9 @@ import orjson
 import tenacity
 
 # Frames of these folders say nothing about what the user's function did.
-_NOT_THE_USERS = (str(Path(__file__).parents[1]), str(Path(tenacity.__file__).parent))
+_NOT_THE_USERS = tuple(
+    str(Path(str(file)).parent) for file in (Path(__file__).parent, tenacity.__file__, concurrent.futures.__file__)
+)
 
 _MESSAGE_LENGTH = 2_000
 _TRACEBACK_FRAMES = 6

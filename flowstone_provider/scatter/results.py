@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
 from flowstone_provider.contracts.scatter import Batch, BatchSummary, ScatterCoordinator
-from flowstone_provider.errors import MissingExtraError, ResultsError
 from flowstone_provider.scatter.ledger import index_of, is_success
 from flowstone_provider.scatter.options import ResultsFormat
-
-# Rows of a Parquet row group; also how many results are in memory at once while it is written.
-_ROWS = 16_384
+from flowstone_provider.scatter.parquet import parquet
 
 # Signatures of errors kept per batch; the rest is counted as one.
 _SIGNATURES = 50
@@ -69,6 +65,9 @@ def close_batch(
         else:
             coordinator.write(name, lines())
         summary.files[kind] = {"name": name, "items": items}
+        if kind == "succeeded":
+            rows = sum(len(orjson.loads(line)["result"]) for line in lines()) if flatten else items
+            summary.files[kind]["rows"] = rows
 
     if in_order is not None:
         summary.items = summary.succeeded = in_order
@@ -135,83 +134,3 @@ def flattened(lines: Iterable[bytes]) -> Iterator[bytes]:
         outcome = orjson.loads(line)
         for element in outcome["result"]:
             yield orjson.dumps({**outcome, "result": element}) + b"\n"
-
-
-def _rows(lines: Iterable[bytes], flatten: bool) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        result = orjson.loads(line).get("result")
-        for row in result if flatten else (result,):
-            yield row if isinstance(row, dict) else {"result": row}
-
-
-def parquet(lines: Callable[[], Iterable[bytes]], flatten: bool, batch: int) -> Iterator[bytes]:
-    """A Parquet file of the results, piece by piece.
-
-    The schema is that of all results of the batch, found in a first pass: the first ones may have only nulls where
-    later ones have numbers.
-    """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise MissingExtraError(
-            'results="parquet" needs pyarrow: pip install "airflow-provider-flowstone[parquet]"'
-        ) from None
-
-    def tables(schema: Any = None) -> Iterator[Any]:
-        rows = _rows(lines(), flatten)
-        while chunk := list(islice(rows, _ROWS)):
-            yield pa.Table.from_pylist(_same_keys(chunk), schema=schema)
-
-    try:
-        schema = pa.schema([])
-        for table in tables():
-            schema = pa.unify_schemas([schema, table.schema], promote_options="permissive")
-        sink = _Pieces()
-        with pq.ParquetWriter(cast("Any", sink), schema) as writer:
-            for table in tables(schema):
-                writer.write_table(table)
-                yield from sink.taken()
-        yield from sink.taken()
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
-        raise ResultsError(
-            f"the results of batch {batch} do not fit one Parquet schema: {error}; let the function return the "
-            'same types for every item, or use results="jsonl" (the outcomes are kept: a retry converts them anew)',
-            batch=batch,
-        ) from error
-
-
-def _same_keys(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Pyarrow takes the columns from the first row only."""
-    keys = {key: None for row in rows for key in row}
-    first = {**dict.fromkeys(keys), **rows[0]}
-    return [first, *rows[1:]]
-
-
-class _Pieces:
-    """A file that is only written to, and gives away what it has."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self._held: list[bytes] = []
-        self._length = 0
-
-    def write(self, data: Any) -> int:
-        self._held.append(bytes(data))
-        self._length += len(self._held[-1])
-        return len(self._held[-1])
-
-    def tell(self) -> int:
-        return self._length
-
-    def flush(self) -> None:
-        """Nothing to do: pyarrow asks."""
-
-    def close(self) -> None:
-        self.closed = True
-
-    def taken(self) -> Iterator[bytes]:
-        """What was written since the last time."""
-        held, self._held = self._held, []
-        yield from held

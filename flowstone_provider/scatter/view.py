@@ -63,7 +63,7 @@ class ScatterResults:
         return loaded
 
     def __len__(self) -> int:
-        return int(self.counts["succeeded"])
+        return sum(file["rows"] for file in self._files("succeeded"))
 
     def __iter__(self) -> Iterator[Json]:
         if not self.reference["results"]:

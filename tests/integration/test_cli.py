@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from airflow.cli import cli_parser
 
-from flowstone_provider import config
 from flowstone_provider.scatter.options import Batching, Tolerance
 from tests.support.scatters import Scatter
 
@@ -42,11 +41,9 @@ with DAG("numbers", schedule=None, params={"folder": Param("none"), "most": Para
 
 
 @pytest.fixture
-def storage(tmp_path, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__FLOWSTONE__STORAGE", f"file://{tmp_path}/ledger")
-    config.clear_cache()
-    yield tmp_path / "ledger"
-    config.clear_cache()
+def storage(tmp_path, configure):
+    configure("storage", f"file://{tmp_path}/ledger")
+    return tmp_path / "ledger"
 
 
 @pytest.fixture

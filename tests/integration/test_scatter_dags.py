@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from itertools import islice
+
 import pytest
 from airflow.sdk import DAG, task
 
@@ -10,11 +13,8 @@ from tests.support.dags import run_dag, states
 
 
 @pytest.fixture(autouse=True)
-def storage(tmp_path, monkeypatch, airflow_db):
-    monkeypatch.setenv("AIRFLOW__FLOWSTONE__STORAGE", f"file://{tmp_path}/ledger")
-    config.clear_cache()
-    yield tmp_path / "ledger"
-    config.clear_cache()
+def storage(tmp_path, configure, airflow_db):
+    configure("storage", f"file://{tmp_path}/ledger")
 
 
 def pulled(run, task_id, key="return_value"):
@@ -161,12 +161,38 @@ def test_more_batches_than_airflow_maps_over_fail_the_plan_without_retry(monkeyp
     assert found["fitted.gather"] == "success"
 
 
-def test_a_configured_source_by_its_name(tmp_path, monkeypatch):
+def test_threads_bytes_functions_and_no_early_stop():
+    def pairs(items):
+        while pair := list(islice(items, 2)):
+            yield pair
+
+    with DAG("more", schedule=None) as dag:
+
+        @task.scatter(items=["x" * 40] * 6, batching=Batching(max_bytes=200), item_concurrency=3)
+        def by_bytes(item):
+            return threading.current_thread().name
+
+        @task.scatter(items=list(range(5)), batching=Batching(function=pairs), early_stop=False, retries=0)
+        def by_function(item):
+            raise ValueError(item)
+
+        @task
+        def read(reference):
+            return list(load(reference))
+
+        read(by_bytes())
+        by_function()
+    run = run_dag(dag)
+    assert {name.partition("-")[0] for name in pulled(run, "read")} == {"item"}
+    assert sum(name.startswith("by_bytes.batch[") for name in states(run)) == 2
+    reference = pulled(run, "by_function.gather", key="scatter")
+    assert reference["counts"] == {"total": 5, "succeeded": 0, "failed": 5, "pending": 0}
+    assert reference["batches"] == 3
+
+
+def test_a_configured_source_by_its_name(tmp_path, configure):
     (tmp_path / "a.jsonl").write_text('{"n": 1}\n{"n": 2}')
-    monkeypatch.setenv(
-        "AIRFLOW__FLOWSTONE__READERS", f'{{"documents": {{"use": "jsonl", "path": "{tmp_path}/*.jsonl"}}}}'
-    )
-    config.clear_cache()
+    configure("readers", f'{{"documents": {{"use": "jsonl", "path": "{tmp_path}/*.jsonl"}}}}')
     with DAG("configured", schedule=None) as dag:
 
         @task.scatter(items="documents", results=None)

@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from flowstone_provider import config, registry, telemetry
+from flowstone_provider import registry, telemetry
 from flowstone_provider.contracts.item_reader import ItemReader, ReaderSpec
 from flowstone_provider.errors import (
     ContractVersionError,
@@ -20,17 +20,6 @@ from flowstone_provider.readers.sequence import SequenceReader
 @pytest.fixture
 def readers():
     return registry.Registry("item reader", "flowstone.readers", lambda: ItemReader, aliases="readers")
-
-
-@pytest.fixture
-def aliases(monkeypatch):
-    def give(text):
-        monkeypatch.setenv("AIRFLOW__FLOWSTONE__READERS", text)
-        config.clear_cache()
-
-    yield give
-    monkeypatch.undo()
-    config.clear_cache()
 
 
 def points(*entries):
@@ -67,16 +56,18 @@ def test_an_unknown_name_says_the_nearest(readers):
         readers.resolve("zzzzzzz")
 
 
-def test_an_alias_names_a_configured_source(readers, aliases, tmp_path):
-    aliases('{"documents": {"use": "sequence", "items": [1, 2]}, "few": {"use": "documents", "max_items": 1}}')
+def test_an_alias_names_a_configured_source(readers, configure):
+    configure(
+        "readers", '{"documents": {"use": "sequence", "items": [1, 2]}, "few": {"use": "documents", "max_items": 1}}'
+    )
     assert readers.resolve("few").options == {"items": [1, 2], "max_items": 1}
     reader = registry.create_reader(ReaderSpec(reader="few"), LocalResources())
     assert [item for page in reader.pages() for item in page.items] == [1]
     assert "documents" in readers.names()
 
 
-def test_an_alias_may_configure_a_reader_under_its_own_name(readers, aliases):
-    aliases('{"sequence": {"use": "sequence", "items": [7]}}')
+def test_an_alias_may_configure_a_reader_under_its_own_name(readers, configure):
+    configure("readers", '{"sequence": {"use": "sequence", "items": [7]}}')
     assert readers.resolve("sequence").options == {"items": [7]}
 
 
@@ -88,8 +79,8 @@ def test_an_alias_may_configure_a_reader_under_its_own_name(readers, aliases):
         ('{"a": {"path": "x"}}', "alias 'a' must be an object with 'use'"),
     ],
 )
-def test_a_broken_alias_says_where(readers, aliases, text, message):
-    aliases(text)
+def test_a_broken_alias_says_where(readers, configure, text, message):
+    configure("readers", text)
     with pytest.raises(OptionsError, match=message):
         readers.resolve("a")
 

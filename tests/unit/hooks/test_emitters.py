@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from flowstone_provider import config, telemetry
+from flowstone_provider import telemetry
 from flowstone_provider.contracts.telemetry import Emitter
 from flowstone_provider.errors import UnknownNameError
 from flowstone_provider.hooks.emitters import SpanEmitter
@@ -18,19 +18,6 @@ from flowstone_provider.registry import emitters
 from tests.support.scatters import Scatter
 
 ABOUT = {"dag_id": "d", "run_id": "r", "scatter_id": "s"}
-
-
-@pytest.fixture
-def configured(monkeypatch):
-    def choose(names):
-        monkeypatch.setenv("AIRFLOW__FLOWSTONE__EMITTERS", names)
-        config.clear_cache()
-        telemetry.clear_cache()
-
-    yield choose
-    monkeypatch.undo()
-    config.clear_cache()
-    telemetry.clear_cache()
 
 
 def test_metrics_are_airflows_by_default(mocker):
@@ -44,12 +31,12 @@ def test_metrics_are_airflows_by_default(mocker):
     timing.assert_called_once_with("flowstone.scatter.plan.stop.duration", 1500.0, tags=tags)
 
 
-def test_spans_last_and_hold_what_happens(configured, mocker):
+def test_spans_last_and_hold_what_happens(configure, mocker):
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     mocker.patch.object(trace, "get_tracer", provider.get_tracer)
-    configured("spans")
+    configure("emitters", "spans")
     with telemetry.span("flowstone.scatter.plan.stop", ABOUT):
         telemetry.emit("flowstone.scatter.plan.start", {"items": 0}, ABOUT)
     (span,) = exporter.get_finished_spans()
@@ -58,20 +45,20 @@ def test_spans_last_and_hold_what_happens(configured, mocker):
     assert emitters.lookup("spans").cls is SpanEmitter
 
 
-def test_the_log_and_several_at_once(configured, caplog):
-    configured("log, metrics")
+def test_the_log_and_several_at_once(configure, caplog):
+    configure("emitters", "log, metrics")
     with caplog.at_level(logging.INFO):
         telemetry.emit("flowstone.scatter.plan.start", {"items": 3}, ABOUT)
     assert "flowstone.scatter.plan.start dag_id=d run_id=r scatter_id=s items=3" in caplog.text
 
 
-def test_an_unknown_emitter_is_named(configured):
-    configured("metrix")
+def test_an_unknown_emitter_is_named(configure):
+    configure("emitters", "metrix")
     with pytest.raises(UnknownNameError, match="no emitter 'metrix'; did you mean 'metrics'"):
         telemetry.emit("flowstone.scatter.plan.start", {"items": 3}, ABOUT)
 
 
-def test_a_scatter_tells_its_whole_story(configured, tmp_path):
+def test_a_scatter_tells_its_whole_story(configure, tmp_path):
     seen = []
 
     class Recording(Emitter):
@@ -79,7 +66,7 @@ def test_a_scatter_tells_its_whole_story(configured, tmp_path):
             seen.append((event.removeprefix("flowstone.scatter."), dict(measurements)))
 
     emitters.register("recording", Recording)
-    configured("recording")
+    configure("emitters", "recording")
     try:
         scatter = Scatter(tmp_path, [1, 0, 2], retry={"attempts": 2, "wait": 0}, batching={"max_items": 3})
         scatter.run(lambda item: 1 / item)

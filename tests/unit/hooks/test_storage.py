@@ -8,31 +8,18 @@ import textwrap
 
 import pytest
 
-from flowstone_provider import config
 from flowstone_provider.errors import LedgerError
 from flowstone_provider.hooks.storage import storage
 from tests.support.scatters import Scatter
 
 
-@pytest.fixture
-def configured(monkeypatch):
-    def choose(url):
-        monkeypatch.setenv("AIRFLOW__FLOWSTONE__STORAGE", url)
-        config.clear_cache()
-
-    yield choose
-    monkeypatch.undo()
-    config.clear_cache()
-
-
-def test_storage_is_in_airflow_home_by_default(monkeypatch):
+def test_storage_is_in_airflow_home_by_default(monkeypatch, configure):
     monkeypatch.setenv("AIRFLOW_HOME", "/somewhere")
-    config.clear_cache()
     assert str(storage()) == "file:///somewhere/flowstone"
 
 
-def test_storage_is_what_the_configuration_says(configured):
-    configured("memory://flow/stone")
+def test_storage_is_what_the_configuration_says(configure):
+    configure("storage", "memory://flow/stone")
     assert storage().protocol == "memory"
     assert str(storage()).endswith("flow/stone")
 

@@ -30,7 +30,7 @@ def scatter(tmp_path):
             "version": 1,
             "counts": {"total": 5, "succeeded": 1, "failed": 3, "pending": 1},
             "files": {
-                "succeeded": [{"name": "SUCCEEDED_00000.jsonl", "items": 1}],
+                "succeeded": [{"name": "SUCCEEDED_00000.jsonl", "items": 1, "rows": 1}],
                 "failed": [{"name": "FAILED_0.jsonl", "items": 3}],
                 "pending": [{"name": "PENDING_0.jsonl", "items": 1}],
             },
@@ -88,13 +88,13 @@ def test_results(scatter, read):
     ("rows", "items"),
     [
         ([{"a": 1}, {"a": 2}], [{"a": 1}, {"a": 2}]),
-        ([{"result": 1}, {"result": 2}], [1, 2]),
+        ([{"result": 1}, {"result": 2}], [{"result": 1}, {"result": 2}]),
         ([{"index": 1, "result": 2}], [{"index": 1, "result": 2}]),
     ],
 )
 def test_results_in_parquet(scatter, read, tmp_path, rows, items):
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "SUCCEEDED_00000.parquet")
-    files = {"succeeded": [{"name": "SUCCEEDED_00000.parquet", "items": 2}], "failed": [], "pending": []}
+    files = {"succeeded": [{"name": "SUCCEEDED_00000.parquet", "items": 2, "rows": 2}], "failed": [], "pending": []}
     uri = scatter(results="parquet", files=files)
     assert read(ManifestReader, uri=uri, status=["succeeded"]) == items
 

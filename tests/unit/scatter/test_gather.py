@@ -264,6 +264,30 @@ def test_plain_values_become_a_column_of_their_own(tmp_path):
     assert view(scatter).to_arrow().to_pylist() == [{"result": 2}, {"result": 4}]
 
 
+def test_flattened_results_are_counted_apart_from_items(tmp_path):
+    for results in ("jsonl", "parquet"):
+        scatter = Scatter(tmp_path / results, [0, 1, 3], batching=TENS, flatten=True, results=results)
+        scatter.run(lambda item: [{"n": n} for n in range(item)])
+        found = view(scatter)
+        assert found.counts["succeeded"] == 3
+        assert len(found) == len(list(found)) == found.to_arrow().num_rows == 4
+        spec = ReaderSpec(reader="manifest", options={"uri": found.uri, "status": ["succeeded"]})
+        assert Scatter(tmp_path / f"{results}2", spec).plan().items == 4
+
+
+def test_results_without_any_field_do_not_fit_parquet(tmp_path):
+    scatter = Scatter(tmp_path, [0], results="parquet")
+    with pytest.raises(ResultsError, match="objects without any field"):
+        scatter.run(lambda item: {})
+
+
+def test_a_result_named_result_stays_as_it_is(tmp_path):
+    for results in ("jsonl", "parquet"):
+        scatter = Scatter(tmp_path / results, [0], results=results)
+        scatter.run(lambda item: {"result": {"x": 1}})
+        assert list(view(scatter)) == [{"result": {"x": 1}}]
+
+
 @given(st.text(min_size=1, max_size=300), st.text(min_size=1, max_size=300))
 def test_ids_become_folders_that_are_safe_and_never_equal(one, two):
     name = segment(one)
