@@ -30,6 +30,8 @@ def weather():
     def observe(observation: dict[str, str], units: dict[str, float]) -> dict[str, Any]:
         celsius = (float(observation["temp"]) - units["fahrenheit_zero"]) / 1.8
         wind = float(observation["wind_speed"]) * units["mph_in_kmh"]
+        if wind > 408:  # the strongest gust ever measured, Barrow Island 1996
+            raise ValueError(f"no wind blows at {wind:,.0f} km/h")
         feels_like = celsius
         if celsius <= 10 and wind > 4.8:  # wind chill, Environment Canada's formula
             feels_like = 13.12 + 0.6215 * celsius + (0.3965 * celsius - 11.37) * wind**0.16

@@ -123,7 +123,7 @@ def test_paged_source(airflow_db, storage):
 def test_weather(airflow_db, storage):
     """And the redrive of what failed in it."""
     weather = Run("weather", storage)
-    assert weather.counts("observe") == (26_110, 5, 0)
+    assert weather.counts("observe") == (26_109, 6, 0)
     assert len(weather.report) == 36
     again = Run("redrive", storage, {"manifest": f"file://{weather.manifest_path('observe')}"})
     assert again.counts("observe") == (5, 0, 0)
