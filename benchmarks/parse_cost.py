@@ -69,14 +69,13 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
         seconds: dict[str, list[float]] = {name: [] for name in files}
         cpu: dict[str, list[float]] = {name: [] for name in files}
         heavy: dict[str, set[str]] = {}
-        for name, file in files.items():  # so that both are compiled and in the page cache
-            heavy[name] = set(child(__file__, file)["heavy"])
         # Nine at least: with fewer, a median says nothing.
         for round_ in range(max(9, options.rounds)):
             for name in sorted(files, reverse=bool(round_ % 2)):
                 answer = child(__file__, files[name])
                 seconds[name].append(answer["seconds"])
                 cpu[name].append(answer["cpu"])
+                heavy[name] = set(answer["heavy"])
     wall = {name: statistics.median(values) for name, values in seconds.items()}
     median = {name: statistics.median(values) for name, values in cpu.items()}
     yield Finding(
