@@ -18,7 +18,9 @@ from flowstone_provider import load, source
 def redrive():
     """The observations that lacked a reading, with a function that can live with that."""
 
-    @task.scatter(items=source("manifest", uri="{{ params.manifest }}", status=["failed"], error="ValueError*"))
+    @task.scatter(
+        items=source("manifest", uri="{{ params.manifest }}", status=["failed"], error="ValueError: could not convert*")
+    )
     def observe(observation: dict[str, str]) -> dict[str, Any]:
         readings = {name: observation[name] for name in ("temp", "humid", "wind_speed")}
         return {
