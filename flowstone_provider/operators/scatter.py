@@ -209,9 +209,9 @@ class ScatterGatherOperator(ScatterOperator):
             log.warning("%s × %s, first at item %s", f"{error['count']:,}", error["signature"], error["index"])
         return reference
 
-    def _succeeded_batches(self, context: Any) -> frozenset[int]:
+    def _succeeded_batches(self, context: Any) -> frozenset[int] | None:
         if self.batch_task_id is None:
-            return frozenset()
+            return None
         ti = context["ti"]
         states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self.batch_task_id], run_ids=[ti.run_id])
         prefix = f"{self.batch_task_id}_"

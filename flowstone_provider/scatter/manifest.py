@@ -28,7 +28,7 @@ def gather(
     plan: Plan,
     options: ScatterOptions,
     item_lines: Callable[[Batch], Iterator[bytes]],
-    succeeded_batches: frozenset[int] = frozenset(),
+    succeeded_batches: frozenset[int] | None = None,
 ) -> dict[str, Any]:
     """Close a scatter: every item of the plan is succeeded, failed or pending.
 
@@ -38,8 +38,8 @@ def gather(
         plan: The sealed plan.
         options: The scatter's.
         item_lines: All item lines of a batch.
-        succeeded_batches: Batches run by another operator than ours whose task instance succeeded: their items
-            without outcome did.
+        succeeded_batches: Given when another operator than ours ran the batches: those whose task instance succeeded,
+            and so did their items.
 
     Returns:
         The result reference, which also holds the verdict's numbers.
@@ -51,17 +51,16 @@ def gather(
     summaries = coordinator.summaries()
     said = started
     for batch in plan.batches:
-        summary = summaries.get(batch.number)
-        assume = batch.number in succeeded_batches
-        if summary is None or (assume and summary.pending):
-            # A batch that crashed or never ran left no summary: its ledger tells.
+        # A batch that crashed or never ran left no summary: its ledger tells. What another operator did may have
+        # changed since the last gather.
+        if batch.number not in summaries or succeeded_batches is not None:
             summaries[batch.number] = close_batch(
                 coordinator,
                 batch,
                 item_lines(batch),
                 options.results,
                 flatten=options.flatten,
-                assume_succeeded=assume,
+                assume_succeeded=batch.number in (succeeded_batches or ()),
             )
         if time.monotonic() - said >= 10:
             said = time.monotonic()

@@ -173,6 +173,8 @@ def test_a_batch_that_another_operator_ran_takes_its_instances_state(tmp_path):
     assert reference["counts"] == {"total": 30, "succeeded": 20, "failed": 0, "pending": 10}
     reference = scatter.gather(succeeded_batches=frozenset({0, 1, 2}))
     assert reference["counts"]["succeeded"] == 30
+    reference = scatter.gather(succeeded_batches=frozenset({1}))  # the others were cleared, and failed this time
+    assert reference["counts"]["succeeded"] == 10
 
 
 def test_bad_records_are_failed_outcomes_with_file_and_line(tmp_path):
