@@ -153,7 +153,11 @@ def _size(reader: ItemReader, options: ScatterOptions, limit: int) -> Callable[[
         total = reader.count()
         if total is None:
             return growing(limit)
-        most = max(1, math.ceil(total / min(limit, TARGET_BATCHES)))
+        batches = min(limit, TARGET_BATCHES)
+        if options.batching.group_by is not None:
+            # Groups are not cut, so batches end before they are full: two neighbours may hold as much as one could.
+            batches = max(1, min(limit // 2, TARGET_BATCHES))
+        most = max(1, math.ceil(total / batches))
     return lambda _: most or (1 << 62)
 
 

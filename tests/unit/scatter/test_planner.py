@@ -59,6 +59,12 @@ def test_few_instances_allowed_make_larger_batches(tmp_path):
     assert len(Scatter(tmp_path / "2", list(range(10_000))).plan(limit=10).batches) == 10
 
 
+def test_groups_fit_the_limit_when_nobody_bounds_the_batches(tmp_path):
+    items = [{"g": n // 60} for n in range(1000)]
+    scatter = Scatter(tmp_path, items, batching=Batching(group_by="g"))
+    assert len(scatter.plan(limit=10).batches) <= 10
+
+
 def test_too_many_batches_names_the_option_to_change(tmp_path):
     with pytest.raises(TooManyBatchesError, match=r"more than 10 batches.*max_items=…\) from 100 to at least 1000"):
         Scatter(tmp_path, list(range(10_000)), batching=Batching(max_items=100)).plan(limit=10)
