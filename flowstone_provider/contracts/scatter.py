@@ -81,7 +81,11 @@ class BatchSummary:
     errors: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Signature of an error -> ``{"count", "index", "message"}``, the index and message being the first one's."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """``succeeded``, ``failed``, ``pending`` -> ``{"name", "items"}``."""
+    """``succeeded``, ``failed``, ``pending`` -> ``{"name", "items"}``; results in number as ``"rows"``."""
+    results: str | None = None
+    """The format of the results in ``files``."""
+    flatten: bool = False
+    """Whether ``files`` has each element of a result on its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,14 @@ def gather(
     summaries = coordinator.summaries()
     said = started
     for batch in plan.batches:
+        summary = summaries.get(batch.number)
         # A batch that crashed or never ran left no summary: its ledger tells. What another operator did may have
-        # changed since the last gather.
-        if batch.number not in summaries or succeeded_batches is not None:
+        # changed since the last gather, and the DAG may want results otherwise than when the batch ran.
+        if (
+            summary is None
+            or (summary.results, summary.flatten) != (options.results, options.flatten)
+            or succeeded_batches is not None
+        ):
             summaries[batch.number] = close_batch(
                 coordinator,
                 batch,

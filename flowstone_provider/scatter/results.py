@@ -50,7 +50,7 @@ def close_batch(
     Raises:
         ResultsError: The results cannot be written as Parquet.
     """
-    summary = BatchSummary(number=batch.number)
+    summary = BatchSummary(number=batch.number, results=results, flatten=flatten)
 
     def keep(kind: str, lines: Callable[[], Iterable[bytes]], items: int) -> None:
         if not items:

@@ -260,6 +260,14 @@ def test_results_that_do_not_fit_parquet_are_an_error_that_loses_nothing(tmp_pat
     assert calls == []
 
 
+def test_a_gather_converts_what_batches_wrote_in_another_format(tmp_path):
+    Scatter(tmp_path, range(20), batching=TENS, results="jsonl").run_all(lambda item: [{"n": item}])
+    for options in ({"results": "parquet", "flatten": True}, {"results": "jsonl"}):
+        changed = Scatter(tmp_path, range(20), batching=TENS, **options)
+        found = list(view(changed))
+        assert found == [{"n": n} if options.get("flatten") else [{"n": n}] for n in range(20)]
+
+
 def test_plain_values_become_a_column_of_their_own(tmp_path):
     scatter = Scatter(tmp_path, [1, 2], results="parquet", batching=TENS)
     scatter.run(lambda item: item * 2)
