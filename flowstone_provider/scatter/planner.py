@@ -125,21 +125,19 @@ def _read(
         log.info("planning starts over: batches by group or function cannot be resumed in the middle")
         saved = None
     sizes: list[int] = list(saved["batches"]) if saved else []
-    source = _Source(reader, options, coordinator, saved)
-    batches = _batches(source.lines(), options, _size(reader, options, limit), len(sizes))
-
     last = clock()
-    for lines in batches:
-        if len(sizes) >= limit:
-            raise _too_many(limit, options, reader.count())
-        coordinator.add_batch(len(sizes), lines)
-        sizes.append(len(lines))
-        source.passed(len(lines))
-        if clock() - last >= _CHECKPOINT_EVERY:
-            last = clock()
-            log.info("planned %s items in %s batches so far", f"{sum(sizes):,}", len(sizes))
-            if resumable:
-                coordinator.checkpoint({**source.position(), "batches": sizes})
+    with contextlib.closing(_Source(reader, options, coordinator, saved)) as source:
+        for lines in _batches(source.lines(), options, _size(reader, options, limit), len(sizes)):
+            if len(sizes) >= limit:
+                raise _too_many(limit, options, reader.count())
+            coordinator.add_batch(len(sizes), lines)
+            sizes.append(len(lines))
+            source.passed(len(lines))
+            if clock() - last >= _CHECKPOINT_EVERY:
+                last = clock()
+                log.info("planned %s items in %s batches so far", f"{sum(sizes):,}", len(sizes))
+                if resumable:
+                    coordinator.checkpoint({**source.position(), "batches": sizes})
     firsts = [0, *accumulate(sizes)]
     return Plan(
         batches=tuple(Batch(number=n, first=firsts[n], items=items) for n, items in enumerate(sizes)),
@@ -217,6 +215,9 @@ class _Source:
                 lines = _renumbered(self._fresh(lines), index)
             index += len(lines)
             yield from lines
+
+    def close(self) -> None:
+        """Let go of the keys seen."""
         if self._fresh is not None:
             self._fresh.close()
 
