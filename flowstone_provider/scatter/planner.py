@@ -195,8 +195,7 @@ class _Source:
         if options.key is not None:
             self._fresh = _Fresh(options.key)
             for number in range(len(saved["batches"]) if saved else 0):
-                for _ in self._fresh(list(coordinator.lines(number))):
-                    pass
+                self._fresh(list(coordinator.lines(number)))
 
     def lines(self) -> Iterator[bytes]:
         """The lines from the saved position on."""
@@ -248,10 +247,9 @@ class _Fresh:
 
     def _is_new(self, line: bytes) -> bool:
         record = orjson.loads(line)
-        if "item" not in record:
-            return True
         try:
-            key = self._key_of(record["item"])
+            # A record that could not be read is told apart by its place, which its message names.
+            key = self._key_of(record["item"]) if "item" in record else orjson.dumps(record["bad"])
         except Exception as error:
             raise ItemError(
                 f"key fails at item {record['index']}: {type(error).__name__}: {error}", index=record["index"]

@@ -168,6 +168,18 @@ def test_a_killed_plan_goes_on_without_losing_or_doubling(
     assert all(b.items == most for b in scatter.plan().batches[:-1])
 
 
+def test_a_record_that_cannot_be_read_is_planned_once_also_with_a_key(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"k": 1}\nno json\n{"k": 1}\nno json\n{"k": 2}\n')
+    spec = ReaderSpec(reader="jsonl", options={"path": str(path), "bad_records": "fail"})
+    scatter = Scatter(tmp_path / "ledger", spec, key="k", batching=Batching(max_items=1))
+    with pytest.raises(Killed):
+        interrupted_plan(scatter, 2, clock=counter(step=3).__next__)
+    lines = [orjson.loads(line) for batch in scatter.plan().batches for line in scatter.ledger.lines(batch.number)]
+    assert [line.get("item", "bad") for line in lines] == [{"k": 1}, "bad", "bad", {"k": 2}]
+    assert [line["index"] for line in lines] == [0, 1, 2, 3]
+
+
 def test_a_resumed_plan_does_not_read_what_is_before_its_checkpoint(tmp_path):
     spec, read = pages(list(range(100)), [10])
     scatter = Scatter(tmp_path, spec, batching=Batching(max_items=10))
