@@ -13,10 +13,13 @@ from flowstone_provider.contracts.item_reader import Json, ReaderOptions, Resour
 from flowstone_provider.contracts.options import nearest
 from flowstone_provider.errors import BadRecordError, MissingExtraError, OptionsError, ReaderError
 from flowstone_provider.readers._listing import SourceFile
-from flowstone_provider.readers.files import PAGE_BYTES, PAGE_ITEMS, FileOptions, FileReader
+from flowstone_provider.readers.files import PAGE_BYTES, FileOptions, FileReader
 
 # Footers are small: reading many of them is waiting for the store.
 _FOOTERS_AT_ONCE = 16
+
+# Rows of a page at most: here a page costs more than what it gains by fitting the processor's cache.
+_PAGE_ROWS = 1_000
 
 
 class ParquetOptions(FileOptions):
@@ -134,7 +137,7 @@ def _blaming(where: str, **data: Any) -> Iterator[None]:
 def _rows(parquet: Any, group: int, schema: Any, skip: int, upto: int) -> Iterator[list[Json]]:
     """Yield the rows ``[skip, upto)`` of a row group, a page at a time."""
     about = parquet.metadata.row_group(group)
-    page = min(PAGE_ITEMS, max(1, PAGE_BYTES * about.num_rows // max(1, about.total_byte_size)))
+    page = min(_PAGE_ROWS, max(1, PAGE_BYTES * about.num_rows // max(1, about.total_byte_size)))
     at = 0
     for batch in parquet.iter_batches(page, row_groups=[group], columns=schema.names):
         first = max(0, skip - at)

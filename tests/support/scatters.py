@@ -88,6 +88,11 @@ class Scatter:
             for line in (self.folder / file["name"]).read_bytes().splitlines()
         ]
 
+    def outcomes(self, kind: str = "failed") -> list[dict[str, Any]]:
+        """Gather, and give the `lines` of a kind."""
+        self.gather()
+        return self.lines(kind)
+
     def batches(self) -> list[list[Any]]:
         """The items of every batch."""
         ledger = self.ledger
