@@ -165,8 +165,8 @@ class ScatterCoordinator(ABC):
         """The outcome lines of a batch as recorded: of two for one index the later one holds."""
 
     @abstractmethod
-    def write_outcomes(self, name: str, number: int) -> str:
-        """Write a file beside the manifest that holds `outcomes` as they are; returns its name."""
+    def write_outcomes(self, name: str, number: int, generation: str) -> str:
+        """Write a file beside the manifest that holds the outcomes of one try as they are; returns its name."""
 
     @abstractmethod
     def failures(self) -> int:

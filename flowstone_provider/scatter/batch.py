@@ -134,7 +134,7 @@ def run_batch(
         lines(),
         options.results,
         flatten=options.flatten,
-        in_order=recorder.done if _in_order(options, done, recorder, batch) else None,
+        in_order=recorder.generation if _in_order(options, done, recorder, batch) else None,
     )
     telemetry.emit(
         "flowstone.scatter.batch.stop",
@@ -150,9 +150,9 @@ def run_batch(
 
 
 def _in_order(options: ScatterOptions, done: set[int], recorder: Recorder, batch: Batch) -> bool:
-    """Whether the outcomes just recorded are all there are, one success for each item, in item order."""
-    alone = not done and recorder.generation.startswith("0001-")
-    return alone and recorder.failed == 0 and recorder.done == batch.items and options.item_concurrency == 1
+    """Whether the outcomes just recorded are one success for each item, in item order, and the results as they are."""
+    complete = not done and recorder.failed == 0 and recorder.done == batch.items
+    return complete and options.item_concurrency == 1 and options.results != "parquet" and not options.flatten
 
 
 def _succeeded(coordinator: ScatterCoordinator, number: int) -> set[int]:

@@ -147,9 +147,9 @@ class LedgerCoordinator(ScatterCoordinator):
         for name in self._parts(number):
             yield from _lines(read_whole(self._outcomes(number) / name))
 
-    def write_outcomes(self, name: str, number: int) -> str:
+    def write_outcomes(self, name: str, number: int, generation: str) -> str:
         """See `ScatterCoordinator.write_outcomes`."""
-        parts = [self._outcomes(number) / part for part in self._parts(number)]
+        parts = [self._outcomes(number) / part for part in self._parts(number) if part.startswith(f"{generation}-")]
         if len(parts) == 1:
             copy_whole(parts[0], self.folder / name)
         else:

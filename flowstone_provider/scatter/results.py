@@ -31,7 +31,7 @@ def close_batch(
     results: ResultsFormat,
     *,
     flatten: bool = False,
-    in_order: int | None = None,
+    in_order: str | None = None,
     assume_succeeded: bool = False,
 ) -> BatchSummary:
     """Write ``SUCCEEDED_n``, ``FAILED_n`` and ``PENDING_n`` of a batch and keep its summary.
@@ -42,8 +42,8 @@ def close_batch(
         item_lines: All item lines of the batch, in order.
         results: The format of the results.
         flatten: Results are lists; each element is written on its own.
-        in_order: Given when every item succeeded in one try, one after the other: their number. The outcomes then
-            are the results file, and need not be looked at.
+        in_order: A try in which every item succeeded, one after the other. Its outcomes then are the results file, and
+            need not be looked at; for JSON Lines that are not flattened.
         assume_succeeded: Items without outcome count as succeeded: another operator than ours ran the batch, and its
             task instance succeeded.
 
@@ -61,7 +61,7 @@ def close_batch(
         elif kind == "succeeded" and flatten:
             coordinator.write(name, flattened(lines()))
         elif kind == "succeeded" and in_order is not None:
-            coordinator.write_outcomes(name, batch.number)
+            coordinator.write_outcomes(name, batch.number, in_order)
         else:
             coordinator.write(name, lines())
         summary.files[kind] = {"name": name, "items": items}
@@ -69,9 +69,9 @@ def close_batch(
             rows = sum(len(orjson.loads(line)["result"]) for line in lines()) if flatten else items
             summary.files[kind]["rows"] = rows
 
-    if in_order is not None:
-        summary.items = summary.succeeded = in_order
-        keep("succeeded", lambda: coordinator.outcomes(batch.number), in_order)
+    if in_order is not None and batch.items is not None:
+        summary.items = summary.succeeded = batch.items
+        keep("succeeded", tuple, batch.items)
         coordinator.close_batch(summary)
         return summary
 

@@ -144,9 +144,10 @@ class CoordinatorContract:
     def test_files_and_the_manifest_can_be_read_by_their_uri(self, make: Make) -> None:
         """In the form that another task is given."""
         one = opened(make)
-        one.record(0, one.begin(0), [success(0)], 0)
+        generation = one.begin(0)
+        one.record(0, generation, [success(0)], 0)
         assert one.write("FAILED_0.jsonl", iter([b"a\n", b"b\n"])) == "FAILED_0.jsonl"
-        assert one.write_outcomes("SUCCEEDED_0.jsonl", 0) == "SUCCEEDED_0.jsonl"
+        assert one.write_outcomes("SUCCEEDED_0.jsonl", 0, generation) == "SUCCEEDED_0.jsonl"
         uri = one.gather({"version": 1, "counts": {}})
         assert uri.startswith(one.uri)
 

@@ -104,3 +104,17 @@ def test_memory_as_storage(tmp_path):
     assert list(ScatterResults(reference, LocalResources())) == list(range(30))
     assert reference["manifest"].startswith("memory://")
     assert BARRIER.dag_id in reference["manifest"]
+
+
+def test_a_process_taken_for_dead_that_goes_on_leaves_one_result_for_each_item(tmp_path):
+    scatter = Scatter(tmp_path, [0, 1], batching=TENS)
+    scatter.plan()
+
+    def function(item):
+        if item == 1:  # meanwhile, in the other process
+            other = scatter.ledger
+            other.record(0, other.begin(0), [b'{"index":0,"status":"succeeded","result":"other"}\n'], 0)
+        return "ours"
+
+    scatter.run(function)
+    assert [line["index"] for line in scatter.outcomes("succeeded")] == [0, 1]
