@@ -1,4 +1,4 @@
-"""Names to classes: readers, coordinators, emitters.
+"""Names to classes: readers, IO managers, coordinators, emitters.
 
 A name is resolved in this order: a class given directly; `Registry.register`; an alias in the ``[flowstone]`` section
 of Airflow's configuration; entry points, which is how our own classes and those of a stranger's package arrive.
@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from flowstone_provider import config, telemetry
+from flowstone_provider.contracts.io_manager import IOManager
 from flowstone_provider.contracts.item_reader import ItemReader, ReaderSpec, Resources
 from flowstone_provider.contracts.options import nearest
 from flowstone_provider.contracts.scatter import ScatterCoordinator
@@ -182,6 +183,7 @@ def _owner(point: EntryPoint) -> str:
 
 
 readers: Registry[ItemReader] = Registry("item reader", "flowstone.readers", lambda: ItemReader, aliases="readers")
+io_managers: Registry[IOManager] = Registry("IO manager", "flowstone.io_managers", lambda: IOManager)
 coordinators: Registry[ScatterCoordinator] = Registry(
     "scatter coordinator", "flowstone.coordinators", lambda: ScatterCoordinator
 )
