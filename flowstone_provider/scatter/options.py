@@ -19,7 +19,6 @@ from pydantic import (
 
 from flowstone_provider.contracts.item_reader import Json
 from flowstone_provider.contracts.options import Options, is_deferred
-from flowstone_provider.errors import ToleranceExceededError
 
 BatchFunction = Callable[[Iterator[Json]], Iterable[list[Json]]]
 ResultsFormat = Literal["jsonl", "parquet"] | None
@@ -128,16 +127,6 @@ class Tolerance(Options):
         if bounds:
             return min(bounds)
         return None if self.percent is not None else 0
-
-    def check(self, *, not_succeeded: int, total: int | None, message: str, **data: Any) -> None:
-        """Raise when more items did not succeed than is allowed.
-
-        Raises:
-            ToleranceExceededError: With the message and data given.
-        """
-        allowed = self.allowed(total)
-        if allowed is not None and not_succeeded > allowed:
-            raise ToleranceExceededError(message, not_succeeded=not_succeeded, total=total, allowed=allowed, **data)
 
     def __str__(self) -> str:
         bounds = [f"{self.count} item{'' if self.count == 1 else 's'}"] if self.count is not None else []

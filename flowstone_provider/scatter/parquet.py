@@ -45,9 +45,11 @@ def parquet(lines: Callable[[], Iterable[bytes]], flatten: bool, batch: int) -> 
 
     try:
         schema = pa.schema([])
+        rows = 0
         for table in tables():
+            rows += table.num_rows or 1  # without columns Arrow counts no rows
             schema = pa.unify_schemas([schema, table.schema], promote_options="permissive")
-        if not schema.names:
+        if rows and not schema.names:
             raise pa.ArrowInvalid("they are objects without any field")
         sink = _Pieces()
         with pq.ParquetWriter(cast("Any", sink), schema) as writer:

@@ -80,8 +80,9 @@ class Recorder:
             LedgerError: Storage refused; what was taken is kept for another attempt.
         """
         with self._writing:
-            failed = self._failures
             taken = [self._lines.popleft() for _ in range(len(self._lines))]
+            # Read last: a failure is counted before its line is added, so none of those taken is missed.
+            failed = self._failures
             if taken:
                 try:
                     self._coordinator.record(self._number, self.generation, taken, failed)

@@ -282,6 +282,15 @@ def test_flattened_results_are_counted_apart_from_items(tmp_path):
         assert Scatter(tmp_path / f"{results}2", spec).plan().items == 4
 
 
+def test_lists_that_are_all_empty_flatten_to_no_result(tmp_path):
+    for results in ("jsonl", "parquet"):
+        scatter = Scatter(tmp_path / results, [0, 1, 2], batching=Batching(max_items=2), flatten=True, results=results)
+        scatter.run_all(lambda item: [{"n": item}] if item == 2 else [])
+        found = view(scatter)
+        assert found.counts["succeeded"] == 3
+        assert list(found) == found.to_arrow().to_pylist() == [{"n": 2}]
+
+
 def test_results_without_any_field_do_not_fit_parquet(tmp_path):
     scatter = Scatter(tmp_path, [0], results="parquet")
     with pytest.raises(ResultsError, match="objects without any field"):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import deque
+
 import orjson
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from flowstone_provider.errors import LedgerError
 from flowstone_provider.readers.resources import LocalResources
 from flowstone_provider.scatter.ledger import LedgerCoordinator, segment
 from flowstone_provider.scatter.options import Batching, Tolerance
+from flowstone_provider.scatter.recorder import Recorder
 from flowstone_provider.scatter.view import ScatterResults
 from tests.support.scatters import BARRIER, Scatter
 
@@ -118,3 +121,24 @@ def test_a_process_taken_for_dead_that_goes_on_leaves_one_result_for_each_item(t
 
     scatter.run(function)
     assert [line["index"] for line in scatter.outcomes("succeeded")] == [0, 1]
+
+
+def test_a_failure_that_comes_while_a_part_is_written_is_counted_with_it(tmp_path):
+    class Late(deque):
+        """A failure arrives just when the writer looks how much there is."""
+
+        came = False
+
+        def __len__(self):
+            if not self.came:
+                self.came = True
+                recorder.add_failed(b'{"index":0,"status":"failed"}\n')
+            return super().__len__()
+
+    scatter = Scatter(tmp_path, [0], batching=TENS)
+    scatter.plan()
+    recorder = Recorder(scatter.ledger, 0)
+    recorder._lines = Late()
+    recorder.add = recorder._lines.append
+    recorder.flush()
+    assert (recorder.done, recorder.failed) == (1, 1)

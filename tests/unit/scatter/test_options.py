@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowstone_provider.errors import OptionsError, ToleranceExceededError
+from flowstone_provider.errors import OptionsError
 from flowstone_provider.scatter.options import Batching, ItemRetry, RateLimit, ScatterOptions, Tolerance
 
 
@@ -87,10 +87,3 @@ def test_a_percentage_is_exact(total, numerator, denominator):
     allowed = Tolerance(percent=percent).allowed(total)
     assert 0 <= allowed <= total
     assert allowed <= percent * total / 100 * (1 + 1e-12) < allowed + 1 + 1e-6
-
-
-def test_check_raises_with_the_numbers():
-    Tolerance(count=2).check(not_succeeded=2, total=10, message="fine")
-    with pytest.raises(ToleranceExceededError) as error:
-        Tolerance(count=2).check(not_succeeded=3, total=10, message="too many")
-    assert (error.value.not_succeeded, error.value.allowed) == (3, 2)
