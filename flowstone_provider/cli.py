@@ -100,7 +100,7 @@ def plan(args: Namespace) -> None:
 
     from flowstone_provider import config, registry
     from flowstone_provider.contracts.scatter import Barrier
-    from flowstone_provider.hooks.storage import AirflowResources
+    from flowstone_provider.hooks.resources import AirflowResources
     from flowstone_provider.operators.source import items_at_run
     from flowstone_provider.scatter.batch import item_lines
     from flowstone_provider.scatter.ledger import LedgerCoordinator

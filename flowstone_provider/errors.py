@@ -11,6 +11,8 @@
      ├─ MissingExtraError     (ImportError)        an optional library is not installed
      ├─ ReaderError
      │   ├─ SourceNotFoundError (FileNotFoundError)
+     │   ├─ SourceAccessError   (PermissionError)  no permission, or credentials that are missing or wrong
+     │   ├─ SourceUnavailableError (ConnectionError) throttled, unreachable, cut off; retryable
      │   ├─ SourceChangedError                     the source is not what the checkpoint was taken from
      │   └─ BadRecordError    (ValueError)         a record that cannot be read, with file and line
      ├─ ItemError             (ValueError)         an item or a result that JSON cannot hold
@@ -95,6 +97,16 @@ class ReaderError(FlowstoneError):
 
 class SourceNotFoundError(ReaderError, FileNotFoundError):
     """The source does not exist, or a pattern matches nothing."""
+
+
+class SourceAccessError(ReaderError, PermissionError):
+    """The source may not be read: no permission, or credentials that are missing or wrong."""
+
+
+class SourceUnavailableError(ReaderError, ConnectionError):
+    """The source did not answer in the end: throttled, unreachable, cut off, or with credentials that ran out."""
+
+    retryable = True
 
 
 class SourceChangedError(ReaderError):

@@ -62,6 +62,18 @@ class Resources(Protocol):
         """A path object (universal_pathlib's ``UPath``) for a URL, with the connection's credentials."""
         ...
 
+    def client(self, service: str, conn_id: str | None = None) -> Any:
+        """A client of a service.
+
+        That of ``postgres`` is a new psycopg connection (of version 2 or 3), closed by whoever asked; that of ``s3``,
+        ``dynamodb`` and others is boto3's.
+        """
+        ...
+
+    def connection(self, conn_id: str) -> Any:
+        """An Airflow connection: ``host``, ``port``, ``login``, ``password``, ``schema``, ``extra_dejson``."""
+        ...
+
 
 class ItemReader(ABC):
     """Reads items from a source.
@@ -71,11 +83,16 @@ class ItemReader(ABC):
 
     Args:
         options: An instance of the class's ``options`` model.
-        resources: Turns URLs and connection ids into paths.
+        resources: Turns URLs and connection ids into paths and clients.
     """
 
     contract_version: ClassVar[str] = "1.0"
     options: ClassVar[type[ReaderOptions]] = ReaderOptions
+
+    repeatable: ClassVar[bool] = False
+    """Whether a split read again gives the same items or an error. A reader that notices a changed source, e.g. by the
+    ETag of a file, can promise it. When it cannot, the batch that reads a split first keeps the items in the ledger, so
+    that a later try finds the very same ones."""
 
     def __init__(self, options: Any, resources: Resources) -> None:
         self.opts = options

@@ -47,7 +47,8 @@ class Batch:
     items: int | None
     """How many items; ``None`` where the source was split without counting."""
     reader: ReaderSpec | None = None
-    """A split of the source that yields the items; ``None`` when the coordinator keeps them."""
+    """A split of the source that yields the items; ``None`` when the plan task gave them to the coordinator. Where the
+    reader is not ``repeatable``, the first try of the batch gives them to the coordinator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,10 @@ class ScatterCoordinator(ABC):
     @abstractmethod
     def add_batch(self, number: int, lines: Sequence[bytes]) -> None:
         """Keep the item lines of a batch. Adding a number again replaces it."""
+
+    @abstractmethod
+    def has_batch(self, number: int) -> bool:
+        """Whether the item lines of a batch were added."""
 
     @abstractmethod
     def checkpoint(self, state: dict[str, Any]) -> None:

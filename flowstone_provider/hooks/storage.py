@@ -1,4 +1,4 @@
-"""Paths with Airflow's connections, and the folder of all scatters."""
+"""The folder of all scatters."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ import os
 from typing import Any
 
 from flowstone_provider import config
-
-
-class AirflowResources:
-    """Opens paths with Airflow's connections."""
-
-    def path(self, url: str, conn_id: str | None = None) -> Any:
-        """An ``ObjectStoragePath``; the connection may also stand in the URL: ``s3://conn_id@bucket/key``."""
-        from airflow.sdk import ObjectStoragePath
-
-        return ObjectStoragePath(url, conn_id=conn_id)
+from flowstone_provider.hooks.resources import AirflowResources
 
 
 def storage() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowstone_provider.hooks.storage import AirflowResources
+from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.scatter.view import ScatterResults
 
 

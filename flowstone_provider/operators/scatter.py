@@ -14,7 +14,7 @@ from flowstone_provider import config, registry, telemetry
 from flowstone_provider.contracts.options import nearest
 from flowstone_provider.contracts.scatter import Barrier, Batch, Plan
 from flowstone_provider.errors import NotPlannedError, OptionsError
-from flowstone_provider.hooks.storage import AirflowResources
+from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.operators._base import ScatterOperator, airflow_errors, refuse_nesting
 from flowstone_provider.operators.source import items_at_parse, items_at_run
 from flowstone_provider.scatter.batch import item_lines, own_failure, run_batch

@@ -93,6 +93,7 @@ class FileReader(ItemReader):
     """
 
     options: ClassVar[type[ReaderOptions]] = FileOptions
+    repeatable: ClassVar[bool] = True
 
     def __init__(self, options: Any, resources: Resources) -> None:
         super().__init__(options, resources)

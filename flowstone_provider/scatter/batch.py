@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flowstone_provider import registry, telemetry
-from flowstone_provider.contracts.item_reader import Page, Resources
+from flowstone_provider.contracts.item_reader import Page, ReaderSpec, Resources
 from flowstone_provider.contracts.scatter import Barrier, Batch, BatchSummary, Plan, ScatterCoordinator
 from flowstone_provider.errors import FlowstoneError, LedgerError
 from flowstone_provider.scatter.items import encode_page, selector
@@ -33,12 +33,14 @@ def item_lines(
 ) -> Iterator[bytes]:
     """All item lines of a batch, from the ledger or from its split of the source.
 
+    A batch that has run found them in the ledger, or left them there if its split cannot be read the same way twice.
+
     Raises:
         LedgerError: The ledger does not hold what was planned.
         ReaderError: The split cannot be read, or its source changed since it was planned.
     """
     count = 0
-    if batch.reader is None:
+    if batch.reader is None or (not _repeatable(batch.reader) and coordinator.has_batch(batch.number)):
         for line in coordinator.lines(batch.number):
             count += 1
             yield line
@@ -53,6 +55,17 @@ def item_lines(
             f"batch {batch.number} of {coordinator.uri} has {count} items, but {batch.items} were planned: storage "
             "lost or changed a part of it"
         )
+
+
+def _repeatable(spec: ReaderSpec) -> bool:
+    return registry.readers.lookup(spec.reader).cls.repeatable
+
+
+def _keep_items(coordinator: ScatterCoordinator, batch: Batch, options: ScatterOptions, resources: Resources) -> None:
+    """Keep the items of a split that might not be the same when it is read again; outcomes are told apart by index."""
+    if batch.reader is None or _repeatable(batch.reader) or coordinator.has_batch(batch.number):
+        return
+    coordinator.add_batch(batch.number, list(item_lines(coordinator, batch, options, resources)))
 
 
 def run_batch(
@@ -110,6 +123,7 @@ def run_batch(
             log.warning("batch %s does not start: %s", number, reason)
             recorder.stop.set()
         else:
+            _keep_items(coordinator, batch, options, resources)
             kind = BatchRunner if options.per == "batch" else Runner
             runner = kind(
                 function,

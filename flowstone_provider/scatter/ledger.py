@@ -2,7 +2,7 @@
 
 One folder a scatter, ``<dag>/<run>/<scatter>/``::
 
-    plan/00012.jsonl                      the items of batch 12
+    plan/00012.jsonl                      the items of batch 12, unless it reads a file that tells when it changed
     plan/checkpoint.json                  reader checkpoint and counters, written after the batches it covers
     plan/sealed.json                      the batches; its presence says that planning is complete
     outcomes/00012/0002-4f1a9c2e-00003.jsonl   the third part of the second try of batch 12
@@ -37,7 +37,15 @@ from flowstone_provider.contracts.scatter import (
     ScatterStatus,
 )
 from flowstone_provider.errors import LedgerError, NotPlannedError
-from flowstone_provider.scatter.store import copy_whole, list_names, read_or_none, read_whole, write_stream, write_whole
+from flowstone_provider.scatter.store import (
+    copy_whole,
+    exists,
+    list_names,
+    read_or_none,
+    read_whole,
+    write_stream,
+    write_whole,
+)
 
 LAYOUT = 1
 """Version of the layout above; written into the sealed plan and the manifest."""
@@ -89,6 +97,10 @@ class LedgerCoordinator(ScatterCoordinator):
     def add_batch(self, number: int, lines: Sequence[bytes]) -> None:
         """See `ScatterCoordinator.add_batch`."""
         write_whole(self._batch(number), b"".join(lines))
+
+    def has_batch(self, number: int) -> bool:
+        """See `ScatterCoordinator.has_batch`."""
+        return exists(self._batch(number))
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         """See `ScatterCoordinator.checkpoint`."""

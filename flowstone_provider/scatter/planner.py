@@ -76,8 +76,10 @@ def _splits(
 ) -> list[tuple[ReaderSpec, int | None]] | None:
     """Splits of the source that can serve as batches as they are, or ``None``."""
     most = options.batching.max_items
-    total = reader.count()
-    if options.batching.exact or options.key is not None or (most is not None and total is None):
+    if options.batching.exact or options.key is not None or (most is not None and not reader.repeatable):
+        return None
+    total = None if most is None else reader.count()
+    if most is not None and total is None:
         return None
     if most is not None and total is not None:
         wanted = math.ceil(total / most)
@@ -88,6 +90,8 @@ def _splits(
     specs = reader.splits(max(wanted, 1))
     if specs is None:
         return None
+    if not reader.repeatable:  # what is counted now may have changed when the batch reads it
+        return [(spec, None) for spec in specs]
     counted = []
     for spec in specs:
         with contextlib.closing(registry.create_reader(spec, resources)) as part:

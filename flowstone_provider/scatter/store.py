@@ -163,6 +163,20 @@ def read_or_none(path: Any) -> bytes | None:
         return None
 
 
+def exists(path: Any) -> bool:
+    """Whether there is a file.
+
+    Raises:
+        LedgerError: Storage refused.
+    """
+
+    def look() -> bool:
+        path.fs.invalidate_cache()  # another process may have written it
+        return bool(path.fs.exists(path.path))
+
+    return _patiently(look, "find", path)
+
+
 def list_names(folder: Any) -> list[str]:
     """The paths of all files below a folder, relative to it, sorted; none when there is no such folder.
 

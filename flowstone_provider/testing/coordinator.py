@@ -65,6 +65,8 @@ class CoordinatorContract:
         two = make()
         assert two.open(BARRIER).checkpoint == {"batches": [2], "after": {"at": 2}}
         assert list(two.lines(0)) == [item(0), item(1)]
+        assert two.has_batch(0)
+        assert not two.has_batch(1)
 
     def test_a_batch_added_again_replaces_the_first(self, make: Make) -> None:
         """As a resumed plan does."""

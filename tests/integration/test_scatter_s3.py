@@ -10,7 +10,7 @@ import pytest
 
 from flowstone_provider.contracts.item_reader import ReaderSpec
 from flowstone_provider.errors import LedgerError, SourceChangedError, SourceNotFoundError
-from flowstone_provider.hooks.storage import AirflowResources
+from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.scatter.ledger import LedgerCoordinator
 from flowstone_provider.scatter.options import Batching, Tolerance
 from flowstone_provider.scatter.store import last_touched, list_folders, remove_folder
