@@ -14,8 +14,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+# Services and their libraries are imported by the fixtures that start them: the tests of the core run without.
+if TYPE_CHECKING:
+    from tests.services.s3 import S3Bucket, S3Server
 
 # Airflow reads its settings when it is first imported, which is later than this.
 _HOME = Path(tempfile.mkdtemp(prefix="flowstone-airflow-"))
@@ -30,9 +35,6 @@ os.environ.update(
     AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
 )
 (_HOME / "dags").mkdir()
-
-from tests.services.postgres import fresh_database, running_postgres  # noqa: E402
-from tests.services.s3 import CONNECTION_ID, S3Bucket, S3Server, fresh_bucket, running_moto  # noqa: E402
 
 
 def pytest_unconfigure() -> None:
@@ -95,6 +97,8 @@ def postgres_url() -> Iterator[str]:
     if url := os.environ.get("FLOWSTONE_TEST_POSTGRES_URL"):
         yield url
         return
+    from tests.services.postgres import running_postgres
+
     with running_postgres() as url:
         yield url
 
@@ -102,6 +106,8 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture
 def postgres_database(postgres_url: str) -> Iterator[str]:
     """The URL of an empty PostgreSQL database of the test's own."""
+    from tests.services.postgres import fresh_database
+
     with fresh_database(postgres_url) as url:
         yield url
 
@@ -109,6 +115,8 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of moto's server."""
+    from tests.services.s3 import running_moto
+
     with running_moto(tmp_path_factory.mktemp("moto")) as url:
         yield url
 
@@ -116,6 +124,8 @@ def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def s3_server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
     """An S3 server, and the Airflow connection ``flowstone_s3`` that leads to it."""
+    from tests.services.s3 import CONNECTION_ID, S3Server
+
     env = os.environ
     server = S3Server(
         env.get("FLOWSTONE_TEST_S3_URL") or request.getfixturevalue("moto_url"),
@@ -130,6 +140,8 @@ def s3_server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
 @pytest.fixture
 def s3(s3_server: S3Server) -> Iterator[S3Bucket]:
     """An empty bucket of the test's own."""
+    from tests.services.s3 import fresh_bucket
+
     with fresh_bucket(s3_server) as bucket:
         yield bucket
 

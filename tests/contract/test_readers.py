@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
 import re
-import uuid
-from decimal import Decimal
 from importlib.metadata import entry_points
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
-import zstandard
-from upath import UPath
 
 from flowstone_provider.contracts.item_reader import BadRecord, Page
 from flowstone_provider.readers.csv import CsvReader
@@ -23,33 +14,9 @@ from flowstone_provider.readers.function import FunctionReader
 from flowstone_provider.readers.json import JsonReader
 from flowstone_provider.readers.jsonl import JsonlReader
 from flowstone_provider.readers.manifest import ManifestReader
-from flowstone_provider.readers.parquet import ParquetReader
 from flowstone_provider.readers.sequence import SequenceReader
 from flowstone_provider.testing.item_reader import ItemReaderContract
-
-TEXTS = ["plain", "", 'quoted "word"', "a, comma", "Grüße 🌍", "\u2028 no line end", "tab\there"]
-
-
-def rows(count, texts=TEXTS):
-    return [{"id": str(number), "text": texts[number % len(texts)]} for number in range(count)]
-
-
-def csv_bytes(items):
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ["id", "text"])
-    writer.writeheader()
-    writer.writerows(items)
-    return text.getvalue().encode()
-
-
-class OnDisk:
-    def folder(self, folder):
-        return UPath(folder)
-
-
-class InMemory:
-    def folder(self, folder):
-        return UPath(f"memory://{uuid.uuid4().hex}")
+from tests.support.sources import TEXTS, InMemory, OnDisk, csv_bytes, rows
 
 
 class Csv(ItemReaderContract):
@@ -91,7 +58,7 @@ class TestCsvByBytesInMemory(InMemory, CsvByBytes):
     pass
 
 
-class CsvCompressed(ItemReaderContract):
+class TestCsvGzip(OnDisk, ItemReaderContract):
     reader = CsvReader
     splittable = True
 
@@ -99,16 +66,8 @@ class CsvCompressed(ItemReaderContract):
         items = rows(count)
         folder = self.folder(folder)
         (folder / "1.csv.gz").write_bytes(gzip.compress(csv_bytes(items[: count // 2])))
-        (folder / "2.csv.zst").write_bytes(zstandard.compress(csv_bytes(items[count // 2 :])))
-        return {"path": [f"{folder}/1.csv.gz", f"{folder}/2.csv.zst"]}, items
-
-
-class TestCsvCompressedOnDisk(OnDisk, CsvCompressed):
-    pass
-
-
-class TestCsvCompressedInMemory(InMemory, CsvCompressed):
-    pass
+        (folder / "2.csv.gz").write_bytes(gzip.compress(csv_bytes(items[count // 2 :])))
+        return {"path": [f"{folder}/1.csv.gz", f"{folder}/2.csv.gz"]}, items
 
 
 class Jsonl(ItemReaderContract):
@@ -147,42 +106,6 @@ class TestJsonOnDisk(OnDisk, Json):
 
 
 class TestJsonInMemory(InMemory, Json):
-    pass
-
-
-class Parquet(ItemReaderContract):
-    reader = ParquetReader
-    splittable = True
-
-    def make_source(self, folder, count):
-        items = [{"id": n, "price": Decimal(n) / 4, "tags": {"x": [n, None]}} for n in range(count)]
-        schema = pa.schema(
-            {
-                "id": pa.int64(),
-                "price": pa.decimal128(12, 2),
-                "tags": pa.struct({"x": pa.list_(pa.int64())}),
-            }
-        )
-        folder = self.folder(folder)
-        for name, some in [("a", items[:2_000]), ("b", items[2_000:])]:
-            buffer = io.BytesIO()
-            pq.write_table(pa.Table.from_pylist(some, schema=schema), buffer, row_group_size=600)
-            (folder / f"{name}.parquet").write_bytes(buffer.getvalue())
-        return {"path": f"{folder}/*.parquet"}, items
-
-
-class TestParquetOnDisk(OnDisk, Parquet):
-    def test_counts_are_known(self, source):
-        options, expected = source
-        reader = self.make_reader(options)
-        assert reader.count() == len(expected)
-        # Of a split not even the footer is read.
-        (self.folder(options["path"]).parent / "a.parquet").unlink()
-        counts = [self.make_split(spec).count() for spec in self.make_reader(options).splits(2)]
-        assert sum(counts) == len(expected) - 2_000
-
-
-class TestParquetInMemory(InMemory, Parquet):
     pass
 
 

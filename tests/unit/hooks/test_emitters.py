@@ -17,6 +17,8 @@ from flowstone_provider.hooks.emitters import SpanEmitter
 from flowstone_provider.registry import emitters
 from tests.support.scatters import Scatter
 
+pytestmark = pytest.mark.observability
+
 ABOUT = {"dag_id": "d", "run_id": "r", "scatter_id": "s"}
 
 

@@ -5,7 +5,6 @@ import os
 import sys
 
 import pytest
-import zstandard
 
 from flowstone_provider.errors import (
     BadRecordError,
@@ -21,10 +20,13 @@ from flowstone_provider.readers.jsonl import JsonlReader
 from flowstone_provider.readers.parquet import ParquetReader
 from flowstone_provider.readers.resources import LocalResources
 
-READERS = [CsvReader, JsonlReader, JsonReader, ParquetReader]
+READERS = [CsvReader, JsonlReader, JsonReader, pytest.param(ParquetReader, marks=pytest.mark.parquet)]
+SUFFIXES = ["gz", pytest.param("zst", marks=pytest.mark.zstd)]
 
 
 def zstd(data, **how):
+    import zstandard
+
     return zstandard.ZstdCompressor(**how).compress(data)
 
 
@@ -162,7 +164,7 @@ class TestChanges:
 class TestCompression:
     data = lines(*range(100_000))
 
-    @pytest.mark.parametrize("compress", [gzip.compress, zstd])
+    @pytest.mark.parametrize("compress", [gzip.compress, pytest.param(zstd, marks=pytest.mark.zstd)])
     def test_members_and_frames(self, read, tmp_path, compress):
         suffix = "gz" if compress is gzip.compress else "zst"
         (tmp_path / f"a.{suffix}").write_bytes(compress(self.data) + compress(lines(1, 2)))
@@ -175,7 +177,9 @@ class TestCompression:
         assert read(JsonlReader, path=f"{tmp_path}/b.gz", compression="none") == [2]
 
     @pytest.mark.parametrize("bad_records", ["error", "fail"])
-    @pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("zst", zstd)])
+    @pytest.mark.parametrize(
+        ("suffix", "compress"), [("gz", gzip.compress), pytest.param("zst", zstd, marks=pytest.mark.zstd)]
+    )
     @pytest.mark.parametrize("cut", [-1, -9, 20_000])
     def test_truncated(self, read, tmp_path, suffix, compress, cut, bad_records):
         (tmp_path / f"a.{suffix}").write_bytes(compress(self.data)[:cut])
@@ -184,7 +188,7 @@ class TestCompression:
 
     @pytest.mark.parametrize(
         ("suffix", "compress"),
-        [("gz", gzip.compress), ("zst", checked_zstd)],
+        [("gz", gzip.compress), pytest.param("zst", checked_zstd, marks=pytest.mark.zstd)],
     )
     def test_corrupt(self, read, tmp_path, suffix, compress):
         content = bytearray(compress(self.data))
@@ -193,18 +197,19 @@ class TestCompression:
         with pytest.raises(BadRecordError, match=r"stream is corrupt after [\d,]+ decompressed bytes"):
             read(CsvReader, path=f"{tmp_path}/a.{suffix}", bad_records="fail", headers=["a"])
 
-    @pytest.mark.parametrize("suffix", ["gz", "zst"])
+    @pytest.mark.parametrize("suffix", SUFFIXES)
     def test_not_compressed_at_all(self, read, tmp_path, suffix):
         (tmp_path / f"a.{suffix}").write_bytes(self.data)
         with pytest.raises(BadRecordError, match=r"corrupt after 0 decompressed bytes"):
             read(JsonReader, path=f"{tmp_path}/a.{suffix}")
 
-    @pytest.mark.parametrize("suffix", ["gz", "zst"])
+    @pytest.mark.parametrize("suffix", SUFFIXES)
     def test_empty_is_truncated(self, read, tmp_path, suffix):
         (tmp_path / f"a.{suffix}").write_bytes(b"")
         with pytest.raises(BadRecordError, match=r"truncated"):
             read(CsvReader, path=f"{tmp_path}/a.{suffix}")
 
+    @pytest.mark.zstd
     def test_missing_library(self, read, tmp_path, monkeypatch):
         (tmp_path / "a.zst").write_bytes(zstd(lines(1)))
         monkeypatch.setitem(sys.modules, "zstandard", None)

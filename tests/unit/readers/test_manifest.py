@@ -1,7 +1,5 @@
 import json
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from flowstone_provider.contracts.item_reader import BadRecord
@@ -84,6 +82,7 @@ def test_results(scatter, read):
     assert read(ManifestReader, uri=scatter(), status=["succeeded"]) == [{"result": 5}]
 
 
+@pytest.mark.parquet
 @pytest.mark.parametrize(
     ("rows", "items"),
     [
@@ -93,6 +92,9 @@ def test_results(scatter, read):
     ],
 )
 def test_results_in_parquet(scatter, read, tmp_path, rows, items):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "SUCCEEDED_00000.parquet")
     files = {"succeeded": [{"name": "SUCCEEDED_00000.parquet", "items": 2, "rows": 2}], "failed": [], "pending": []}
     uri = scatter(results="parquet", files=files)

@@ -18,6 +18,8 @@ from flowstone_provider.errors import (
 from flowstone_provider.readers.parquet import ParquetOptions, ParquetReader
 from flowstone_provider.readers.resources import LocalResources
 
+pytestmark = pytest.mark.parquet
+
 UTC = dt.timezone.utc
 
 

@@ -215,6 +215,7 @@ def view(scatter):
     return ScatterResults(scatter.gather(), LocalResources())
 
 
+@pytest.mark.parquet
 def test_the_view_is_lazy_and_complete(tmp_path):
     def function(item):
         if item == 3:
@@ -237,6 +238,7 @@ def test_the_view_is_lazy_and_complete(tmp_path):
         assert found.errors() == [{"signature": "ValueError: three", "count": 1, "index": 3, "message": "three"}]
 
 
+@pytest.mark.parquet
 def test_parquet_files_of_differing_batches_are_one_table(tmp_path):
     rows = [{"a": 1}, {"a": 2.5}, {"a": None, "b": ["x"]}, {"b": []}, {"c": {"d": 1}}, {"c": {"d": None, "e": "y"}}]
     scatter = Scatter(tmp_path, rows, batching=Batching(max_items=1), results="parquet")
@@ -247,6 +249,7 @@ def test_parquet_files_of_differing_batches_are_one_table(tmp_path):
     assert table.column("c").to_pylist()[-1] == {"d": None, "e": "y"}
 
 
+@pytest.mark.parquet
 def test_results_that_do_not_fit_parquet_are_an_error_that_loses_nothing(tmp_path):
     scatter = Scatter(tmp_path, [1, "two"], batching=TENS, results="parquet")
     with pytest.raises(ResultsError, match=r'do not fit one Parquet schema.*use results="jsonl"'):
@@ -257,6 +260,7 @@ def test_results_that_do_not_fit_parquet_are_an_error_that_loses_nothing(tmp_pat
     assert calls == []
 
 
+@pytest.mark.parquet
 def test_a_gather_converts_what_batches_wrote_in_another_format(tmp_path):
     Scatter(tmp_path, range(20), batching=TENS, results="jsonl").run_all(lambda item: [{"n": item}])
     for options in ({"results": "parquet", "flatten": True}, {"results": "jsonl"}):
@@ -265,12 +269,14 @@ def test_a_gather_converts_what_batches_wrote_in_another_format(tmp_path):
         assert found == [{"n": n} if options.get("flatten") else [{"n": n}] for n in range(20)]
 
 
+@pytest.mark.parquet
 def test_plain_values_become_a_column_of_their_own(tmp_path):
     scatter = Scatter(tmp_path, [1, 2], results="parquet", batching=TENS)
     scatter.run(lambda item: item * 2)
     assert view(scatter).to_arrow().to_pylist() == [{"result": 2}, {"result": 4}]
 
 
+@pytest.mark.parquet
 def test_flattened_results_are_counted_apart_from_items(tmp_path):
     for results in ("jsonl", "parquet"):
         scatter = Scatter(tmp_path / results, [0, 1, 3], batching=TENS, flatten=True, results=results)
@@ -282,6 +288,7 @@ def test_flattened_results_are_counted_apart_from_items(tmp_path):
         assert Scatter(tmp_path / f"{results}2", spec).plan().items == 4
 
 
+@pytest.mark.parquet
 def test_lists_that_are_all_empty_flatten_to_no_result(tmp_path):
     for results in ("jsonl", "parquet"):
         scatter = Scatter(tmp_path / results, [0, 1, 2], batching=Batching(max_items=2), flatten=True, results=results)
@@ -291,12 +298,14 @@ def test_lists_that_are_all_empty_flatten_to_no_result(tmp_path):
         assert list(found) == found.to_arrow().to_pylist() == [{"n": 2}]
 
 
+@pytest.mark.parquet
 def test_results_without_any_field_do_not_fit_parquet(tmp_path):
     scatter = Scatter(tmp_path, [0], results="parquet")
     with pytest.raises(ResultsError, match="objects without any field"):
         scatter.run(lambda item: {})
 
 
+@pytest.mark.parquet
 def test_a_result_named_result_stays_as_it_is(tmp_path):
     for results in ("jsonl", "parquet"):
         scatter = Scatter(tmp_path / results, [0], results=results)

@@ -219,6 +219,7 @@ def test_a_source_that_splits_is_planned_without_reading_it(tmp_path):
     assert firsts == sorted(set(firsts))
 
 
+@pytest.mark.parquet
 def test_parquet_is_planned_from_its_footers_with_exact_counts(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -205,6 +205,7 @@ def test_per_batch_gives_the_whole_batch_in_one_call(tmp_path):
     assert [line["result"] for line in scatter.outcomes("succeeded")] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parquet
 def test_per_batch_gives_an_arrow_table_to_who_asks_for_one(tmp_path):
     import pyarrow as pa
     import pyarrow.compute as pc
