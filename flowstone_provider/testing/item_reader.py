@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -21,6 +24,7 @@ from flowstone_provider.contracts.item_reader import (
 from flowstone_provider.errors import OptionsError
 from flowstone_provider.readers.resources import LocalResources
 from flowstone_provider.registry import create_reader
+from flowstone_provider.scatter.items import encode_page
 
 CHECKPOINT_BYTES = 4_096
 """The size of a checkpoint as JSON, at most. It is written after every page."""
@@ -48,6 +52,9 @@ class ItemReaderContract:
 
     count: ClassVar[int] = 2_345
     """Items in the source; enough for at least two pages."""
+
+    many: ClassVar[int] = 20_000
+    """Items in the source of the memory test: so many that they take more memory than a page and some buffers."""
 
     splittable: ClassVar[bool] = False
     """Whether `make_source` makes a source that must be split. If not, it still may be."""
@@ -108,6 +115,40 @@ class ItemReaderContract:
             found += page.items
             checkpoint = _travelled(page.checkpoint)
         assert found == expected
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_whenever_it_is_killed_it_goes_on_where_it_was(self, source: Any, seed: int) -> None:
+        options, expected = source
+        chance = random.Random(seed)  # noqa: S311  (the same cases in every run)
+        most = chance.choice([None, chance.randrange(1, len(expected) + 1)])
+        found: list[Json] = []
+        checkpoint, ended = None, False
+        while not ended:
+            pages = self.make_reader({**options, "max_items": most}).pages(checkpoint)
+            # The reader is left as it is, as by a process that dies: nobody closes it.
+            for _ in range(chance.choice([1, 1, 2, 5, 20])):
+                page = next(pages, None)
+                ended = page is None
+                if page is None:
+                    break
+                found += page.items
+                checkpoint = _travelled(page.checkpoint)
+        assert found == expected[:most]
+
+    def test_items_are_json(self, source: Any) -> None:
+        options, expected = source
+        lines = [line for page in self.make_reader(options).pages() for line in encode_page(page, 0, None)]
+        assert len(lines) == len(expected)
+        assert all("item" in json.loads(line) or "bad" in json.loads(line) for line in lines)
+
+    def test_memory_is_bounded(self, tmp_path: Path) -> None:
+        options, _ = self.make_source(tmp_path, self.many)
+        _items(self.make_reader({**options, "max_items": 1}))  # what the first reading brings, such as imports
+        one, other = self.make_reader(options), self.make_reader(options)
+        peak = _traced(lambda: sum(len(page.items) for page in one.pages()))
+        held = _traced(lambda: _items(other))
+        one.close()
+        assert peak < held / 2, f"reading {self.many:,} items takes {peak:,} bytes, all of them together {held:,}"
 
     def test_checkpoints_are_small_json(self, source: Any) -> None:
         options, _ = source
@@ -201,6 +242,12 @@ class ItemReaderContract:
         with pytest.raises(OptionsError, match=name):
             self.reader.options(**{**options, f"{name}x": 1})
 
+    def test_a_value_of_the_wrong_type_is_refused(self, source: Any) -> None:
+        options, _ = source
+        for wrong in ("many", 0, -1, [1]):
+            with pytest.raises(OptionsError, match="max_items"):
+                self.reader.options(**{**options, "max_items": wrong})
+
     def test_options_survive_a_dump(self, source: Any) -> None:
         options, expected = source
         dumped = self.reader.options(**options).dump()
@@ -212,6 +259,16 @@ def _items(reader: ItemReader, after: Checkpoint | None = None) -> list[Json]:
         return [item for page in reader.pages(after) for item in page.items]
     finally:
         reader.close()
+
+
+def _traced(read: Callable[[], Any]) -> int:
+    """Bytes that Python holds at most while it reads."""
+    tracemalloc.start()
+    try:
+        read()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def _travelled(checkpoint: Checkpoint) -> Checkpoint:
