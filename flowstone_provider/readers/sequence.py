@@ -27,11 +27,12 @@ class SequenceReader(ItemReader):
 
     def pages(self, after: Checkpoint | None = None) -> Iterator[Page]:
         """Yield the elements, a thousand a page."""
-        items = self.opts.items[: self.opts.max_items]
-        for start in range(after["position"] if after else 0, len(items), _PAGE_ITEMS):
-            page = items[start : start + _PAGE_ITEMS]
+        end = self.count()
+        for start in range(after["position"] if after else 0, end, _PAGE_ITEMS):
+            page = self.opts.items[start : min(start + _PAGE_ITEMS, end)]
             yield Page(page, {"position": start + len(page)})
 
     def count(self) -> int:
         """The length of the list, or ``max_items``."""
-        return len(self.opts.items[: self.opts.max_items])
+        number = len(self.opts.items)
+        return number if self.opts.max_items is None else min(number, self.opts.max_items)
