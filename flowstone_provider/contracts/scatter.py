@@ -131,8 +131,12 @@ class ScatterCoordinator(ABC):
         """Keep the item lines of a batch. Adding a number again replaces it."""
 
     @abstractmethod
+    def keep_batch(self, number: int, lines: Sequence[bytes]) -> None:
+        """As `add_batch`, but if the batch is there it stays as it is: of several processes the first wins."""
+
+    @abstractmethod
     def has_batch(self, number: int) -> bool:
-        """Whether the item lines of a batch were added."""
+        """Whether the item lines of a batch were added or kept."""
 
     @abstractmethod
     def checkpoint(self, state: dict[str, Any]) -> None:

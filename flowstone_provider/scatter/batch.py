@@ -65,7 +65,7 @@ def _keep_items(coordinator: ScatterCoordinator, batch: Batch, options: ScatterO
     """Keep the items of a split that might not be the same when it is read again; outcomes are told apart by index."""
     if batch.reader is None or _repeatable(batch.reader) or coordinator.has_batch(batch.number):
         return
-    coordinator.add_batch(batch.number, list(item_lines(coordinator, batch, options, resources)))
+    coordinator.keep_batch(batch.number, list(item_lines(coordinator, batch, options, resources)))
 
 
 def run_batch(

@@ -43,6 +43,7 @@ from flowstone_provider.scatter.store import (
     list_names,
     read_or_none,
     read_whole,
+    write_first,
     write_stream,
     write_whole,
 )
@@ -97,6 +98,10 @@ class LedgerCoordinator(ScatterCoordinator):
     def add_batch(self, number: int, lines: Sequence[bytes]) -> None:
         """See `ScatterCoordinator.add_batch`."""
         write_whole(self._batch(number), b"".join(lines))
+
+    def keep_batch(self, number: int, lines: Sequence[bytes]) -> None:
+        """See `ScatterCoordinator.keep_batch`."""
+        write_first(self._batch(number), b"".join(lines))
 
     def has_batch(self, number: int) -> bool:
         """See `ScatterCoordinator.has_batch`."""

@@ -69,24 +69,58 @@ def write_whole(path: Any, data: bytes) -> None:
     """
 
     def write() -> None:
-        if not is_local(path):
+        if is_local(path):
+            _hidden(path, data).replace(path.path)
+        else:
             path.write_bytes(data)
-            return
-        target = Path(path.path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            with hidden.open("wb") as file:
-                for start in range(0, len(data), _PIECE):
-                    file.write(data[start : start + _PIECE])
-                file.flush()
-                os.fsync(file.fileno())
-            hidden.replace(target)
-        except BaseException:
-            hidden.unlink(missing_ok=True)
-            raise
 
     _patiently(write, "write", path)
+
+
+def write_first(path: Any, data: bytes) -> None:
+    """As `write_whole`, but a file of that name stays as it is: of several writers the first wins.
+
+    On object stores this takes a conditional write, which S3 has; where fsspec knows none, it looks before it writes.
+
+    Raises:
+        LedgerError: Storage refused.
+    """
+
+    def write() -> None:
+        if not is_local(path):
+            with suppress(FileExistsError):
+                path.fs.pipe_file(path.path, data, mode="create")
+            return
+        target = Path(path.path)
+        hidden = _hidden(path, data)
+        try:
+            os.link(hidden, target)
+        except FileExistsError:
+            pass
+        except OSError:  # filesystems without links
+            if not target.exists():
+                hidden.replace(target)
+        finally:
+            hidden.unlink(missing_ok=True)
+
+    _patiently(write, "write", path)
+
+
+def _hidden(path: Any, data: bytes) -> Path:
+    """Write what shall become a local file under another name beside it, onto the disk."""
+    target = Path(path.path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with hidden.open("wb") as file:
+            for start in range(0, len(data), _PIECE):
+                file.write(data[start : start + _PIECE])
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise
+    return hidden
 
 
 def write_stream(path: Any, chunks: Iterable[bytes]) -> None:

@@ -68,6 +68,13 @@ class CoordinatorContract:
         assert two.has_batch(0)
         assert not two.has_batch(1)
 
+    def test_a_batch_that_is_kept_is_what_was_there_first(self, make: Make) -> None:
+        """Two processes may run the first try of a batch at once."""
+        one, two = opened(make), opened(make)
+        one.keep_batch(0, [item(0)])
+        two.keep_batch(0, [item(7), item(8)])
+        assert list(one.lines(0)) == list(two.lines(0)) == [item(0)]
+
     def test_a_batch_added_again_replaces_the_first(self, make: Make) -> None:
         """As a resumed plan does."""
         one = opened(make)
