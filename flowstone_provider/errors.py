@@ -15,6 +15,7 @@
      │   ├─ SourceUnavailableError (ConnectionError) throttled, unreachable, cut off; retryable
      │   ├─ SourceChangedError                     the source is not what the checkpoint was taken from
      │   └─ BadRecordError    (ValueError)         a record that cannot be read, with file and line
+     ├─ PartitionError        (ValueError)         what is no partition of an asset, or has too long a key
      ├─ ItemError             (ValueError)         an item or a result that JSON cannot hold
      ├─ PlanError
      │   ├─ TooManyBatchesError                    more batches than Airflow maps over
@@ -115,6 +116,10 @@ class SourceChangedError(ReaderError):
 
 class BadRecordError(ReaderError, ValueError):
     """A record of a source is malformed."""
+
+
+class PartitionError(FlowstoneError, ValueError):
+    """A value that is no partition, or whose text is too long."""
 
 
 class ItemError(FlowstoneError, ValueError):

@@ -5,14 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
-Dimension: TypeAlias = str | date
-"""A text, a date, or a datetime that is aware."""
-
-Partition: TypeAlias = Dimension | tuple[Dimension, ...]
-"""The key of one slice of an asset; a tuple has a part for each dimension."""
+from flowstone_provider.contracts.partition import Partition
 
 
 @dataclass(frozen=True, slots=True)
