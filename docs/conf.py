@@ -21,7 +21,7 @@ author = "The FlowStone authors"
 release = version = flowstone_provider.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+import re
+import shutil
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.environments import ROOT, build_wheel, make_environment, run
+
+PLUGIN = ROOT / "docs" / "examples" / "flowstone-reader-http"
 
 SCATTER = """
-import json, sys, tempfile
+import json, tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from upath import UPath
@@ -48,57 +52,112 @@ def missing(reader, path):
 (folder / "a.parquet").touch(), (folder / "a.csv.zst").touch()
 print(json.dumps({
     "csv": scatter(source("csv", path=str(folder / "a.csv")), "csv"),
-    "plugin": scatter(source("countdown", start=7), "plugin"),
     "parquet": missing("parquet", "a.parquet"),
     "zstd": missing("csv", "a.csv.zst"),
     "there": [name for name in ("boto3", "pyarrow", "zstandard", "psycopg2") if find_spec(name)],
 }))
 """
 
+DAG = """
+from airflow.sdk import dag, task
+from flowstone_provider import Batching, Tolerance, source
+
+@dag(schedule=None)
+def plugin():
+    items = source("http", url=URL, conn_id="api", page_size=10)
+
+    @task.scatter(items=items, batching=Batching(max_items=9), tolerance=Tolerance(count=1))
+    def by_name(item):
+        if item["n"] == 3:
+            raise ValueError("three")
+
+    # A source of the configuration, which names the plugin's reader.
+    @task.scatter(items="flights", batching=Batching(max_items=9))
+    def by_alias(item):
+        return item["n"]
+
+    by_name()
+    by_alias()
+
+plugin()
+"""
+
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """A Python with the wheel of this package, its core dependencies and the plugin's wheel."""
+def environment(tmp_path_factory, wheel):
+    """A Python with the wheel of this package and its core dependencies; the plugin's wheel is installed by pip."""
     folder = tmp_path_factory.mktemp("install")
-    uv = [sys.executable, "-m", "uv"]
-
-    def run(*words):
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-
-    run(*uv, "venv", "-q", "--python", sys.executable, folder / "venv")
-    for project in (ROOT, ROOT / "tests" / "support" / "plugin"):
-        run(*uv, "build", "-q", "--wheel", "--out-dir", folder / "dist", project)
-    python = folder / "venv" / "bin" / "python"
-    wheels = sorted((folder / "dist").glob("*.whl"))
-    constraints = ROOT / "constraints.txt"
-    run(*uv, "pip", "install", "-q", "--python", python, "-c", constraints, *wheels)
+    python = make_environment(folder / "venv", wheel, "pytest")
+    # Without an index: all that the plugin needs must be there.
+    run(python, "-m", "pip", "install", "-q", "--no-index", build_wheel(PLUGIN, folder / "dist"))
     return python
 
 
-def test_the_core_works_alone_and_a_plugin_beside_it(environment, tmp_path):
-    done = subprocess.run(
-        [environment, "-c", SCATTER],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        env={"AIRFLOW_HOME": str(tmp_path), "PATH": ""},
-    )
-    found = json.loads(done.stdout.splitlines()[-1])
+class Flights(BaseHTTPRequestHandler):
+    """A web API with 25 items for whoever has the token."""
+
+    def do_GET(self):
+        allowed = self.headers["Authorization"] == "Bearer s3cret"
+        query = dict(parse_qsl(urlsplit(self.path).query))
+        start = int(query.get("cursor", 0))
+        end = min(start + int(query["limit"]), 25)
+        self.send_response(200 if allowed else 401)
+        self.end_headers()
+        page = {"items": [{"n": n} for n in range(start, end)], "next": end if end < 25 else None}
+        self.wfile.write(json.dumps(page).encode())
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def api():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Flights) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/flights"
+        server.shutdown()
+
+
+def test_the_core_works_alone(environment, tmp_path):
+    printed = run(environment, "-c", SCATTER, cwd=tmp_path, AIRFLOW_HOME=str(tmp_path))
+    found = json.loads(printed.splitlines()[-1])
     assert found["there"] == []
-    assert (found["csv"], found["plugin"]) == (10, 7)
+    assert found["csv"] == 10
     assert "airflow-provider-flowstone[parquet]" in found["parquet"]
     assert "airflow-provider-flowstone[zstd]" in found["zstd"]
 
 
 def test_airflow_finds_the_installed_provider(environment, tmp_path):
-    done = subprocess.run(
-        [environment, "-m", "airflow", "providers", "list", "--output", "json"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        env={"AIRFLOW_HOME": str(tmp_path), "PATH": ""},
+    printed = run(
+        environment, "-m", "airflow", "providers", "list", "--output", "json", cwd=tmp_path, AIRFLOW_HOME=str(tmp_path)
     )
-    assert "airflow-provider-flowstone" in done.stdout
+    assert "airflow-provider-flowstone" in printed
+
+
+def test_the_plugin_passes_its_own_tests(environment, tmp_path):
+    shutil.copytree(PLUGIN / "tests", tmp_path / "tests")
+    printed = run(environment, "-m", "pytest", "-q", tmp_path / "tests", cwd=tmp_path, AIRFLOW_HOME=str(tmp_path))
+    assert int(re.search(r"(\d+) passed", printed)[1]) > 40
+    assert "skipped" not in printed
+
+
+def test_a_dag_scatters_items_of_the_plugin_by_name_and_by_alias(environment, tmp_path, api):
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "plugin.py").write_text(DAG.replace("URL", repr(api)))
+    alias = {"use": "http", "url": api, "conn_id": "api", "page_size": 5}
+    settings = {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__FLOWSTONE__STORAGE": f"file://{tmp_path}/ledger",
+        "AIRFLOW__FLOWSTONE__READERS": json.dumps({"flights": alias}),
+        "AIRFLOW_CONN_API": '{"conn_type": "http", "password": "s3cret"}',
+    }
+    run(environment, "-m", "airflow", "db", "migrate", cwd=tmp_path, **settings)
+    run(environment, "-m", "airflow", "dags", "test", "plugin", cwd=tmp_path, **settings)
+
+    def counts(scatter):
+        (path,) = (tmp_path / "ledger").glob(f"plugin/*/{scatter}/manifest.json")
+        return json.loads(path.read_text())["counts"]
+
+    assert counts("by_name") == {"total": 25, "succeeded": 24, "failed": 1, "pending": 0}
+    assert counts("by_alias") == {"total": 25, "succeeded": 25, "failed": 0, "pending": 0}

@@ -18,7 +18,11 @@ from flowstone_provider.provider_info import get_provider_info
 
 ROOT = Path(flowstone_provider.__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted([*(page for page in DOCS.rglob("*.md") if "_build" not in page.parts), *ROOT.glob("*.md")])
+EXAMPLE = DOCS / "examples" / "flowstone-reader-http"
+# The example is a package of its own, with its own tests: tests/integration/test_install.py runs them.
+PAGES = sorted(
+    [*(page for page in DOCS.rglob("*.md") if not {"_build", "examples"} & {*page.parts}), *ROOT.glob("*.md")]
+)
 
 
 def named(path: Path) -> str:
