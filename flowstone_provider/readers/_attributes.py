@@ -1,0 +1,93 @@
+"""DynamoDB's attribute values, such as ``{"N": "1"}``, from and to Python.
+
+Source: the DynamoDB API reference, "AttributeValue". Binary values are bytes here, as in boto3's clients.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from flowstone_provider.contracts.item_reader import Json
+
+Attributes = dict[str, dict[str, Any]]
+"""Names to attribute values: an item, or its key."""
+
+
+def to_item(attributes: Attributes) -> dict[str, Json]:
+    """An item as a dict of Python values.
+
+    Sets become sorted lists. Numbers become what holds them exactly: an int of 64 bits, a float, or else a `Decimal`.
+    """
+    return {name: _FROM[kind](value) for name, typed in attributes.items() for kind, value in typed.items()}
+
+
+def from_value(value: Json) -> dict[str, Any]:
+    """A JSON value as an attribute value.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return {"N": repr(value)}
+    if isinstance(value, list):
+        return {"L": [from_value(element) for element in value]}
+    if isinstance(value, dict):
+        return {"M": {str(name): from_value(element) for name, element in value.items()}}
+    raise ValueError(f"{value!r:.80} is no JSON value: text, a number, true, false, null, a list or an object")
+
+
+def to_json_key(key: Attributes) -> Attributes:
+    """A key as JSON: bytes, which keys have at their top level only, as base64."""
+    return _converted(key, lambda binary: b64encode(binary).decode())
+
+
+def from_json_key(key: Attributes) -> Attributes:
+    """What `to_json_key` was given."""
+    return _converted(key, b64decode)
+
+
+def _converted(key: Attributes, convert: Callable[[Any], Any]) -> Attributes:
+    return {
+        name: {kind: convert(value) if kind == "B" else value for kind, value in typed.items()}
+        for name, typed in key.items()
+    }
+
+
+def _number(text: str) -> int | float | Decimal:
+    if len(text) < 19 and text.removeprefix("-").isdecimal():  # the usual one, in a third of the time
+        return int(text)
+    inexact = float(text)
+    if repr(inexact) == text:
+        return inexact
+    number = Decimal(text)
+    if -(1 << 63) <= number < 1 << 63 and number == number.to_integral_value():
+        return int(number)
+    return inexact if Decimal(repr(inexact)) == number else number
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_FROM: dict[str, Callable[[Any], Json]] = {
+    "S": _same,
+    "N": _number,
+    "BOOL": _same,
+    "NULL": lambda _: None,
+    "B": bytes,
+    "M": to_item,
+    "L": lambda values: [_FROM[kind](value) for typed in values for kind, value in typed.items()],
+    "SS": sorted,
+    "NS": lambda texts: sorted(map(_number, texts)),
+    "BS": lambda values: sorted(map(bytes, values)),
+}
