@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 import flowstone_provider
+from flowstone_provider import telemetry
 from flowstone_provider.provider_info import get_provider_info
 
 ROOT = Path(flowstone_provider.__file__).parents[1]
@@ -84,6 +85,14 @@ def test_the_configuration_is_documented():
         assert f"`{option['example']}`" in row
         assert f"| {option['version_added']} |" in row
         assert option["default"] is None or f"| `{option['default']}` |" in row
+
+
+def test_the_catalogue_is_documented():
+    text = (DOCS / "reference" / "telemetry.md").read_text()
+    for name, event in telemetry.EVENTS.items():
+        assert f"`{name}`" in text
+        row = next(line for line in text.splitlines() if f"`{name}`" in line)
+        assert all(f"`{field}`" in row for field in (*event.measurements, *event.metadata))
 
 
 def readers() -> dict[str, type]:
