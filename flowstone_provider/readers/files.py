@@ -164,7 +164,7 @@ class FileReader(ItemReader):
         extents = self.extents(files)
         if not extents or not sum(extent for extent, _ in extents):
             return None
-        parts = _cut(files, extents, at_most)
+        parts = cut(files, extents, at_most)
         if len(parts) < min(at_most, 2):
             return None
         given = {name: value for name, value in self.opts.dump().items() if name != "max_items"}
@@ -245,7 +245,7 @@ def _expect(files: list[SourceFile], after: Checkpoint) -> None:
         )
 
 
-def _cut(files: list[SourceFile], extents: list[tuple[int, bool]], at_most: int) -> list[Part]:
+def cut(files: list[SourceFile], extents: list[tuple[int, bool]], at_most: int) -> list[Part]:
     """Cut the files, laid end to end, into parts of about the same extent."""
     files = files[: len(extents)]
     ends = list(accumulate(extent for extent, _ in extents))

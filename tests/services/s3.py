@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,11 @@ class S3Bucket:
         return f"s3://{CONNECTION_ID}@{self.bucket}/{path}"
 
     def client(self) -> Any:
-        """A boto3 client."""
+        """A boto3 client, the same each time: making one takes longer than what it is asked."""
+        return self._client
+
+    @cached_property
+    def _client(self) -> Any:
         return self.server.client()
 
     def put(self, path: str, body: bytes | str) -> None:
