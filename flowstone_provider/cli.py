@@ -169,7 +169,7 @@ def status(args: Namespace) -> None:
 
     from flowstone_provider.hooks.storage import storage
     from flowstone_provider.scatter.ledger import LedgerCoordinator, segment
-    from flowstone_provider.scatter.store import list_folders
+    from flowstone_provider.store import list_folders
 
     root = storage()
     run = root / segment(args.dag_id) / segment(args.run_id)
@@ -195,7 +195,7 @@ def clean(args: Namespace) -> None:
     """Remove the ledgers that were asked for."""
     from flowstone_provider.hooks.storage import storage
     from flowstone_provider.scatter.ledger import segment
-    from flowstone_provider.scatter.store import last_touched, list_folders, remove_folder
+    from flowstone_provider.store import last_touched, list_folders, remove_folder
 
     if args.older_than is None and args.run_id is None:
         raise OptionsError("say what to remove: --older-than 30d, or one run by --dag-id and --run-id")

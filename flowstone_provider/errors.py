@@ -20,7 +20,8 @@
      ├─ PlanError
      │   ├─ TooManyBatchesError                    more batches than Airflow maps over
      │   └─ NotPlannedError                        the plan was never sealed
-     ├─ LedgerError           (OSError)            the ledger's storage cannot be read or written; retryable
+     ├─ StorageError          (OSError)            storage of ours cannot be read or written; retryable
+     │   └─ LedgerError                            the ledger does not hold what it should
      ├─ ResultsError                               results that do not fit the asked format
      ├─ ToleranceExceededError                     more items did not succeed than the tolerance allows
      ├─ RetryItem                                  raised by a user's function: try this item again
@@ -138,10 +139,14 @@ class NotPlannedError(PlanError):
     """The plan was never sealed."""
 
 
-class LedgerError(FlowstoneError, OSError):
-    """The ledger's storage cannot be read or written."""
+class StorageError(FlowstoneError, OSError):
+    """Storage of the ledger or of an asset cannot be read or written."""
 
     retryable = True
+
+
+class LedgerError(StorageError):
+    """The ledger lost or changed something."""
 
 
 class ResultsError(FlowstoneError):

@@ -37,7 +37,7 @@ from flowstone_provider.contracts.scatter import (
     ScatterStatus,
 )
 from flowstone_provider.errors import LedgerError, NotPlannedError
-from flowstone_provider.scatter.store import (
+from flowstone_provider.store import (
     copy_whole,
     exists,
     list_names,

@@ -9,12 +9,12 @@ import orjson
 import pytest
 
 from flowstone_provider.contracts.item_reader import ReaderSpec
-from flowstone_provider.errors import LedgerError, SourceChangedError, SourceNotFoundError
+from flowstone_provider.errors import SourceChangedError, SourceNotFoundError, StorageError
 from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.scatter.ledger import LedgerCoordinator
 from flowstone_provider.scatter.options import Batching, Tolerance
-from flowstone_provider.scatter.store import last_touched, list_folders, remove_folder
 from flowstone_provider.scatter.view import ScatterResults
+from flowstone_provider.store import last_touched, list_folders, remove_folder
 from flowstone_provider.testing.coordinator import CoordinatorContract
 from tests.support.scatters import Scatter
 
@@ -106,7 +106,7 @@ def test_missing_objects_and_buckets_are_named(s3, scatter_on):
         scatter_on(ReaderSpec(reader="csv", options={"path": s3.url("nothing.csv")})).plan()
     scatter = scatter_on([1])
     scatter.storage = scatter.resources.path("s3://flowstone_s3@no-such-bucket-here/x")
-    with pytest.raises(LedgerError, match=r"cannot write .*no-such-bucket-here.*\[flowstone\] storage"):
+    with pytest.raises(StorageError, match=r"cannot write .*no-such-bucket-here.*\[flowstone\] storage"):
         scatter.plan()
 
 

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from flowstone_provider.errors import LedgerError
+from flowstone_provider.errors import StorageError
 from flowstone_provider.hooks.storage import storage
 from tests.support.scatters import Scatter
 
@@ -26,7 +26,7 @@ def test_storage_is_what_the_configuration_says(configure):
 
 def test_a_place_where_nothing_may_be_written_is_named(tmp_path):
     scatter = Scatter("/sys/flowstone", [1])  # the kernel's: not even root may make a folder there
-    with pytest.raises(LedgerError, match=r"cannot write /sys/flowstone/.*\[flowstone\] storage"):
+    with pytest.raises(StorageError, match=r"cannot write /sys/flowstone/.*\[flowstone\] storage"):
         scatter.plan()
 
 
@@ -34,7 +34,7 @@ FULL = """
 import resource, signal, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from flowstone_provider.errors import LedgerError
+from flowstone_provider.errors import StorageError
 from tests.support.scatters import Scatter
 
 scatter = Scatter(Path({folder!r}), list(range(2000)), batching=dict(max_items=1000))
@@ -43,7 +43,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as if the disk were full
 try:
     scatter.run(lambda item: "large" * 100, 1)
-except LedgerError as error:
+except StorageError as error:
     print(error)
 """
 

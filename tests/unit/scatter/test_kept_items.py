@@ -68,7 +68,7 @@ def test_a_later_try_processes_the_very_items_of_the_first(live):
 
     live.run(fails_at_odd_ones)
     # The first item goes, and one comes between: by position, every other item would now be another.
-    LiveReader.numbers = {n for n in range(1, 30)} | {5.5}
+    LiveReader.numbers = set(range(1, 30)) | {5.5}
     seen.clear()
     assert live.run(seen.append).succeeded == 10
     assert seen == [1, 3, 5, 7, 9]

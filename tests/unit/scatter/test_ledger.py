@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowstone_provider.contracts.scatter import Barrier
-from flowstone_provider.errors import LedgerError
+from flowstone_provider.errors import LedgerError, StorageError
 from flowstone_provider.readers.resources import LocalResources
 from flowstone_provider.scatter.ledger import LedgerCoordinator, segment
 from flowstone_provider.scatter.options import Batching, Tolerance
@@ -63,7 +63,7 @@ def test_a_plan_file_cut_short_is_an_error(tmp_path):
 
 def test_storage_that_cannot_be_written_is_an_error_with_the_place(tmp_path):
     (tmp_path / "ledger").write_text("a file where a folder should be")
-    with pytest.raises(LedgerError, match=r"cannot (write|read) .*\[flowstone\] storage"):
+    with pytest.raises(StorageError, match=r"cannot (write|read) .*\[flowstone\] storage"):
         Scatter(tmp_path / "ledger", [1]).plan()
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import tenacity
 
-from flowstone_provider.errors import LedgerError
+from flowstone_provider.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def _patiently(do: Callable[[], T], what: str, path: Any) -> T:
 
     Raises:
         FileNotFoundError: There is no such file to read or list.
-        LedgerError: Anything else that storage says, in the end.
+        StorageError: Anything else that storage says, in the end.
     """
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(4),
@@ -51,9 +51,9 @@ def _patiently(do: Callable[[], T], what: str, path: Any) -> T:
     except Exception as error:
         if isinstance(error, FileNotFoundError) and what != "write":
             raise
-        raise LedgerError(
-            f"cannot {what} {path}: {type(error).__name__}: {error}; check that [flowstone] storage exists, has room "
-            "and may be written by every Airflow component",
+        raise StorageError(
+            f"cannot {what} {path}: {type(error).__name__}: {error}; check that the storage exists, has room and "
+            "may be written by every Airflow component ([flowstone] storage, or the path of the IO manager)",
             path=str(path),
         ) from error
 
@@ -65,7 +65,7 @@ def write_whole(path: Any, data: bytes) -> None:
     is complete, so there it is one request.
 
     Raises:
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
 
     def write() -> None:
@@ -83,7 +83,7 @@ def write_first(path: Any, data: bytes) -> None:
     On object stores this takes a conditional write, which S3 has; where fsspec knows none, it looks before it writes.
 
     Raises:
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
 
     def write() -> None:
@@ -127,19 +127,23 @@ def write_stream(path: Any, chunks: Iterable[bytes]) -> None:
     """As `write_whole`, for a file that is made piece by piece in bounded memory.
 
     Raises:
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
     if not is_local(path):
         # An upload in parts is completed by close; a process that dies before leaves nothing to see.
-        def upload() -> None:
-            with path.open("wb") as file:
+        try:
+            file = path.open("wb")
+            try:
                 for chunk in chunks:
                     file.write(chunk)
-
-        try:
-            upload()
+            except BaseException:
+                file.discard()
+                with suppress(AttributeError):  # fsspec's files in memory
+                    file.closed = True  # or else it would be closed, and so completed, when Python lets go of it
+                raise
+            file.close()
         except OSError as error:
-            raise LedgerError(f"cannot write {path}: {error}", path=str(path)) from error
+            raise StorageError(f"cannot write {path}: {error}", path=str(path)) from error
         return
     target = Path(path.path)
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
@@ -149,15 +153,16 @@ def write_stream(path: Any, chunks: Iterable[bytes]) -> None:
             file.writelines(chunks)
         hidden.replace(target)
     except OSError as error:
+        raise StorageError(f"cannot write {path}: {error}", path=str(path)) from error
+    finally:
         hidden.unlink(missing_ok=True)
-        raise LedgerError(f"cannot write {path}: {error}", path=str(path)) from error
 
 
 def copy_whole(source: Any, target: Any) -> None:
     """Give a file that is never written again a second name: by a link on a local disk, else by the store itself.
 
     Raises:
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
 
     def copy() -> None:
@@ -179,7 +184,7 @@ def read_whole(path: Any) -> bytes:
 
     Raises:
         FileNotFoundError: There is no such file.
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
     data: bytes = _patiently(path.read_bytes, "read", path)
     return data
@@ -189,7 +194,7 @@ def read_or_none(path: Any) -> bytes | None:
     """A file's content, or ``None`` when there is no such file.
 
     Raises:
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
     try:
         return read_whole(path)
@@ -201,7 +206,7 @@ def exists(path: Any) -> bool:
     """Whether there is a file.
 
     Raises:
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
 
     def look() -> bool:
@@ -215,7 +220,7 @@ def list_names(folder: Any) -> list[str]:
     """The paths of all files below a folder, relative to it, sorted; none when there is no such folder.
 
     Raises:
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
 
     def find() -> list[str]:
@@ -234,7 +239,7 @@ def list_folders(folder: Any) -> list[Any]:
     """The folders in a folder, sorted by name; none when there is no such folder.
 
     Raises:
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
 
     def find() -> list[str]:
@@ -251,7 +256,7 @@ def last_touched(folder: Any) -> datetime | None:
     """When a file in or below a folder was last written; ``None`` when there is none.
 
     Raises:
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
     found = _patiently(lambda: folder.fs.find(folder.path, detail=True), "list", folder)
     return max(map(_written, found.values()), default=None)
@@ -267,14 +272,14 @@ def _written(info: dict[str, Any]) -> datetime:
             value = datetime.fromisoformat(value)
         if isinstance(value, datetime):
             return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-    raise LedgerError(f"storage does not say when {info.get('name')} was written: it cannot be removed by age")
+    raise StorageError(f"storage does not say when {info.get('name')} was written: it cannot be removed by age")
 
 
 def remove_folder(folder: Any) -> None:
     """Remove a folder and all in it; on a local disk also the folders around it that are empty then.
 
     Raises:
-        LedgerError: Storage refused.
+        StorageError: Storage refused.
     """
     _patiently(lambda: folder.fs.rm(folder.path, recursive=True), "remove", folder)
     if is_local(folder):
