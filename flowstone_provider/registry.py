@@ -54,7 +54,7 @@ class Registry(Generic[T]):
         self._contract = contract
         self._option = aliases
         self._classes: dict[str, type[T]] = {}
-        self._entry_points: dict[str, EntryPoint] | None = None
+        self._entry_points: dict[str, list[EntryPoint]] | None = None
         self._lock = threading.Lock()
 
     def register(self, name: str, cls: type[T]) -> None:
@@ -87,6 +87,7 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownNameError: There is none; the message gives the nearest name.
+            DuplicateNameError: Two packages provide it.
             ContractVersionError: It was made for another major version of the contract.
             RegistryError: The class cannot be imported, or is no implementation of the contract.
         """
@@ -108,17 +109,7 @@ class Registry(Generic[T]):
         if alias is not None and name not in through:
             target = self.lookup(alias["use"], (*through, name))
             return Resolved(target.cls, {**target.options, **{k: v for k, v in alias.items() if k != "use"}})
-        point = self._points().get(name)
-        if point is None:
-            raise UnknownNameError(
-                f"there is no {self.kind} {name!r}{nearest(name, self.names())}", kind=self.kind, name=name
-            )
-        try:
-            cls = point.load()
-        except (ImportError, AttributeError) as error:
-            raise RegistryError(
-                f"{self.kind} {name!r} of {_owner(point)} cannot be imported from {point.value}: {error}", name=name
-            ) from error
+        cls = self._loaded(name, through)
         checked = self._checked(name, cls)
         with self._lock:
             self._classes.setdefault(name, checked)
@@ -134,20 +125,43 @@ class Registry(Generic[T]):
                 )
         return aliases
 
-    def _points(self) -> dict[str, EntryPoint]:
+    def _points(self) -> dict[str, list[EntryPoint]]:
         if self._entry_points is None:
-            found: dict[str, EntryPoint] = {}
+            found: dict[str, list[EntryPoint]] = {}
             for point in entry_points(group=self.group):
-                other = found.get(point.name)
-                if other is not None and other.value != point.value:
-                    raise DuplicateNameError(
-                        f"two packages provide the {self.kind} {point.name!r}: {_owner(other)} and {_owner(point)}; "
-                        "uninstall one, or give one another name by an alias in the [flowstone] section",
-                        name=point.name,
-                    )
-                found[point.name] = point
+                owners = found.setdefault(point.name, [])
+                # A package that is found at two places of the path is one owner.
+                if all(point.value != other.value for other in owners):
+                    owners.append(point)
             self._entry_points = found
         return self._entry_points
+
+    def _loaded(self, name: str, through: tuple[str, ...]) -> Any:
+        """What the entry point of a name leads to; ``through`` are the aliases that led to the name."""
+        points = self._points().get(name, [])
+        if not points:
+            if name in through:
+                circle = " -> ".join(map(repr, (*through, name)))
+                raise UnknownNameError(f"[flowstone] {self._option}: aliases go in a circle: {circle}", name=name)
+            where = f"[flowstone] {self._option}: the alias {through[-1]!r} uses {name!r}, but " if through else ""
+            raise UnknownNameError(
+                f"{where}there is no {self.kind} {name!r}{nearest(name, self.names())}", kind=self.kind, name=name
+            )
+        if len(points) > 1:
+            raise DuplicateNameError(
+                f"two packages provide the {self.kind} {name!r}: {_owner(points[0])} and {_owner(points[1])}; "
+                f"uninstall one, or choose by the class, {points[0].value!r} or {points[1].value!r}, in place of the name",
+                name=name,
+            )
+        (point,) = points
+        try:
+            return point.load()
+        except Exception as error:  # a stranger's module may raise anything
+            raise RegistryError(
+                f"{self.kind} {name!r} of {_owner(point)} cannot be imported from {point.value}: "
+                f"{type(error).__name__}: {error}",
+                name=name,
+            ) from error
 
     def _imported(self, path: str) -> type[T]:
         module, _, attribute = path.partition(":")
