@@ -150,7 +150,7 @@ class Registry(Generic[T]):
         if len(points) > 1:
             raise DuplicateNameError(
                 f"two packages provide the {self.kind} {name!r}: {_owner(points[0])} and {_owner(points[1])}; "
-                f"uninstall one, or choose by the class, {points[0].value!r} or {points[1].value!r}, in place of the name",
+                f"uninstall one, or name the class instead, {points[0].value!r} or {points[1].value!r}",
                 name=name,
             )
         (point,) = points
