@@ -19,7 +19,7 @@ from flowstone_provider.contracts.item_reader import (
     limited,
 )
 from flowstone_provider.contracts.options import is_deferred, nearest
-from flowstone_provider.errors import ReaderError, SourceNotFoundError
+from flowstone_provider.errors import ReaderError, SourceNotFoundError, SourceUnavailableError
 from flowstone_provider.readers._attributes import from_json_key, from_value, to_item, to_json_key
 from flowstone_provider.readers._aws import aws_errors
 
@@ -152,7 +152,7 @@ class DynamodbReader(ItemReader):
         Raises:
             SourceNotFoundError: There is no such table or index.
             SourceAccessError: The credentials are missing or wrong, or give no permission.
-            SourceUnavailableError: Throttled or unreachable, also after the client's own retries.
+            SourceUnavailableError: Throttled, unreachable or cut off, also after the client's own retries.
             ReaderError: DynamoDB refuses an expression.
         """
         after = after or {"taken": 0}
@@ -205,7 +205,13 @@ class DynamodbReader(ItemReader):
                 self._client = self.resources.client("dynamodb", self.opts.conn_id)
             ask = self._client.scan if self.opts.query is None else self._client.query
             answer: dict[str, Any] = ask(**request)
-            return answer
+        # What was cut off, and is no JSON, botocore takes for an answer without members once its retries are used up.
+        if "Items" not in answer:
+            raise SourceUnavailableError(
+                f"cannot read the DynamoDB table {self.opts.table}: an answer was cut off; check the network",
+                table=self.opts.table,
+            )
+        return answer
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
