@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ def csv_bytes(items: list[dict[str, Any]]) -> bytes:
     writer.writeheader()
     writer.writerows(items)
     return text.getvalue().encode()
+
+
+def pages_of_numbers(checkpoint: int | None) -> Iterator[tuple[list[int], int]]:
+    """Ten pages, for the ``function`` reader."""
+    for number in range(checkpoint or 0, 10):
+        yield [number * 10, number * 10 + 1], number + 1
 
 
 class OnDisk:
