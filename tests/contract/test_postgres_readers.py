@@ -14,6 +14,8 @@ from flowstone_provider.testing.item_reader import ItemReaderContract
 from tests.services.postgres import execute, fresh_database
 from tests.support.resources import ServiceResources
 
+pytestmark = pytest.mark.postgres
+
 TEXTS = ["plain", "", 'quoted "word"', "back\\slash", "it's", "Grüße 🌍", "two\nlines", "\x01\x02\ttab", None]
 
 NUMBERS = "CREATE FUNCTION numbers(int) RETURNS SETOF int LANGUAGE sql AS 'SELECT generate_series(0, $1 - 1)'"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import metadata
 from pathlib import Path
 
@@ -46,15 +47,32 @@ def modules(folder: Path, extra: str | None) -> list[Path]:
     return found
 
 
-@pytest.mark.parametrize("extra", [None, *EXTRAS])
-def test_an_extra_alone_runs_its_tests(request, tmp_path, wheel, copy, extra):
+def run_tests(folder: Path, wheel: Path, copy: Path, extra: str | None, servers: dict[str, str]) -> str:
+    """Run the tests of an extra, or of none, in an environment that has no other; what pytest prints."""
     package = f"airflow-provider-flowstone{f'[{extra}]' if extra else ''} @ {wheel.as_uri()}"
-    python = make_environment(tmp_path / "venv", package, *TEST_LIBRARIES)
+    python = make_environment(folder / "venv", package, *TEST_LIBRARIES)
     others = " or ".join(other for other in EXTRAS if other != extra)
     words = ["-x", "-q", "-p", "no:cacheprovider", "-m", f"{extra} and not ({others})" if extra else f"not ({others})"]
-    servers = {name: request.getfixturevalue(fixture) for name, fixture in SERVERS.get(extra, {}).items()}
     # No test selected, or one that cannot be imported, is a failure of pytest's.
-    printed = run(python, "-m", "pytest", *words, *modules(copy, extra), cwd=copy, **servers)
+    return run(python, "-m", "pytest", *words, *modules(copy, extra), cwd=copy, **servers)
+
+
+@pytest.fixture(scope="module")
+def runs(request, tmp_path_factory, wheel, copy):
+    """The runs of all extras that are asked for, two at a time."""
+    asked = [item.callspec.params["extra"] for item in request.session.items if item.module is request.module]
+    with ThreadPoolExecutor(2) as pool:
+        started = {}
+        for extra in asked:
+            servers = {name: request.getfixturevalue(fixture) for name, fixture in SERVERS.get(extra, {}).items()}
+            folder = tmp_path_factory.mktemp(extra or "core")
+            started[extra] = pool.submit(run_tests, folder, wheel, copy, extra, servers)
+        yield started
+
+
+@pytest.mark.parametrize("extra", [None, *EXTRAS])
+def test_an_extra_alone_runs_its_tests(runs, extra):
+    printed = runs[extra].result()
     passed = int(re.search(r"(\d+) passed", printed)[1])
     assert passed > (500 if extra is None else 0)
     assert "skipped" not in printed

@@ -23,6 +23,7 @@ from upath import UPath
 from flowstone_provider import Batching, ScatterOptions, registry, source
 from flowstone_provider.contracts.scatter import Barrier
 from flowstone_provider.errors import MissingExtraError
+from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.readers.resources import LocalResources
 from flowstone_provider.scatter.batch import item_lines, run_batch
 from flowstone_provider.scatter.ledger import LedgerCoordinator
@@ -31,10 +32,9 @@ from flowstone_provider.scatter.planner import make_plan
 
 folder = Path(tempfile.mkdtemp())
 (folder / "a.csv").write_text("n\\n" + "".join(f"{n}\\n" for n in range(10)))
-resources = LocalResources()
 here, options = Barrier("d", "r", "s"), ScatterOptions(batching=Batching(max_items=4))
 
-def scatter(spec, name):
+def scatter(spec, name, resources):
     ledger = LedgerCoordinator(UPath(str(folder / name)))
     reader = registry.create_reader(spec, resources)
     plan = make_plan(reader, options, ledger, ledger.open(here), limit=100, resources=resources)
@@ -43,18 +43,27 @@ def scatter(spec, name):
     lines = lambda batch: item_lines(ledger, batch, options, resources)
     return gather(ledger, here, plan, options, lines)["counts"]["succeeded"]
 
-def missing(reader, path):
+def missing(resources, reader, **options):
+    spec = source(reader, **options)
     try:
-        scatter(source(reader, path=str(folder / path)), "missing")
+        scatter(spec, "missing", resources)
     except MissingExtraError as error:
         return str(error)
 
 (folder / "a.parquet").touch(), (folder / "a.csv.zst").touch()
+local, airflow = LocalResources(), AirflowResources()
 print(json.dumps({
-    "csv": scatter(source("csv", path=str(folder / "a.csv")), "csv"),
-    "parquet": missing("parquet", "a.parquet"),
-    "zstd": missing("csv", "a.csv.zst"),
-    "there": [name for name in ("boto3", "pyarrow", "zstandard", "psycopg2") if find_spec(name)],
+    "csv": scatter(source("csv", path=str(folder / "a.csv")), "csv", local),
+    "parquet": missing(local, "parquet", path=str(folder / "a.parquet")),
+    "zstd": missing(local, "csv", path=str(folder / "a.csv.zst")),
+    "s3": missing(local, "s3", bucket="b"),
+    "s3 in Airflow": missing(airflow, "s3", bucket="b"),
+    "s3 by inventory": missing(local, "s3_inventory", manifest="s3://b/i/manifest.json"),
+    "dynamodb": missing(local, "dynamodb", table="t"),
+    "dynamodb in Airflow": missing(airflow, "dynamodb", table="t"),
+    "postgres": missing(local, "postgres", query="SELECT 1 AS n", cursor="n"),
+    "postgres in Airflow": missing(airflow, "postgres", query="SELECT 1 AS n", cursor="n"),
+    "there": [name for name in ("boto3", "pyarrow", "zstandard", "psycopg2", "psycopg") if find_spec(name)],
 }))
 """
 
@@ -118,13 +127,14 @@ def api():
         server.shutdown()
 
 
-def test_the_core_works_alone(environment, tmp_path):
+def test_the_core_works_alone_and_a_reader_says_which_extra_it_needs(environment, tmp_path):
     printed = run(environment, "-c", SCATTER, cwd=tmp_path, AIRFLOW_HOME=str(tmp_path))
     found = json.loads(printed.splitlines()[-1])
-    assert found["there"] == []
-    assert found["csv"] == 10
-    assert "airflow-provider-flowstone[parquet]" in found["parquet"]
-    assert "airflow-provider-flowstone[zstd]" in found["zstd"]
+    assert found.pop("there") == []
+    assert found.pop("csv") == 10
+    assert len(found) == 9
+    for reader, said in found.items():
+        assert f"airflow-provider-flowstone[{reader.split()[0]}]" in said, reader
 
 
 def test_airflow_finds_the_installed_provider(environment, tmp_path):

@@ -56,6 +56,8 @@ def test_importing_what_a_dag_needs_loads_no_data_library():
     code = f"from airflow.sdk import dag, task\nfrom flowstone_provider import {', '.join(PUBLIC)}\n"
     code += "import flowstone_provider.decorators.scatter\n"
     code += "".join(f"source({name!r}, path='x')\n" for name in ("csv", "jsonl", "json", "parquet"))
+    code += "source('s3', bucket='b'), source('s3_inventory', manifest='s3://b/i/manifest.json')\n"
+    code += "source('dynamodb', table='t'), source('postgres', query='SELECT 1 AS n', cursor='n')\n"
     added = loaded_by(code) - before
     assert not added & (BARRED | {"sqlalchemy", "fsspec", "upath", "zstandard", "ijson"})
 
