@@ -46,7 +46,7 @@ def place_of(url: str) -> tuple[str, str]:
 class S3Objects:
     """What a file reader asks of its resources, with the objects of S3 as files.
 
-    A file is opened as it was when it was looked at last, by `ahead` or `info`.
+    A file is opened in the version that `ahead`, `pin` or `info` saw last.
 
     Args:
         resources: Make the client.
@@ -61,6 +61,7 @@ class S3Objects:
         self._concurrency = concurrency
         self._client: Any = None
         self._files: dict[str, SourceFile] = {}
+        self._pinned: set[str] = set()
         self._fetched: dict[str, Future[bytes]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._closing = threading.Event()
@@ -106,6 +107,12 @@ class S3Objects:
         with ObjectStream(self.s3, file, closing=self._closing) as stream:
             return stream.readall()
 
+    def pin(self, files: Iterable[SourceFile]) -> None:
+        """Open files in this version, and say without asking that they are as they were: opening them will tell."""
+        for file in files:
+            self._files[file.url] = file
+            self._pinned.add(file.url)
+
     # What a file reader asks for.
 
     def path(self, url: str, conn_id: str | None = None) -> _Path:
@@ -121,7 +128,7 @@ class S3Objects:
         return self._resources.connection(conn_id)
 
     def invalidate_cache(self) -> None:
-        """There is none: `info` always asks."""
+        """There is none."""
 
     def info(self, url: str) -> dict[str, Any]:
         """What a file system says about a file; from now on it is opened in this version.
@@ -129,18 +136,20 @@ class S3Objects:
         Raises:
             SourceNotFoundError: There is no such object.
         """
-        bucket, key = place_of(url)
-        with aws_errors(url, url=url):
-            answer = self.s3.head_object(Bucket=bucket, Key=key)
-        file = SourceFile(url=url, size=answer["ContentLength"], etag=answer["ETag"].strip('"'))
-        self._files[url] = file
+        if url not in self._pinned:
+            bucket, key = place_of(url)
+            with aws_errors(url, url=url):
+                answer = self.s3.head_object(Bucket=bucket, Key=key)
+            size, etag = answer["ContentLength"], answer["ETag"].strip('"')
+            self._files[url] = SourceFile(url=url, size=size, etag=etag)
+        file = self._files[url]
         return {"type": "file", "size": file.size, "ETag": file.etag}
 
     def open(self, url: str, *, pieces: bool) -> io.IOBase:
         """Open a file.
 
         Args:
-            url: A file that `ahead` or `info` knows.
+            url: A file that `ahead`, `pin` or `info` saw.
             pieces: Only some pieces of it will be read, each by a request of its own.
         """
         file = self._files[url]
@@ -158,6 +167,7 @@ class S3Objects:
             self._pool = None
         self._fetched.clear()
         self._files.clear()
+        self._pinned.clear()
         if self._client is not None:
             self._client.close()
             self._client = None

@@ -113,6 +113,7 @@ class S3InventoryReader(ItemReader):
         with self._naming_the_manifest():
             if part is None:
                 part = InventoryPart(files=self._files(manifest), start=0, end=None, extent=0, manifest=manifest.etag)
+            self._objects.pin(part.files)
             reader = self._reader(manifest, Part(**part.model_dump(exclude={"manifest"})))
             item = _from_csv(manifest.columns) if manifest.format == "CSV" else _from_parquet
             for page in reader.pages(after["at"]):

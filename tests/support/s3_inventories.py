@@ -11,25 +11,9 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote_plus
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from tests.services.s3 import S3Bucket
 
 CSV_SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass"
-PARQUET_SCHEMA = pa.schema(
-    [
-        pa.field("bucket", pa.string(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        ("version_id", pa.string()),
-        ("is_latest", pa.bool_()),
-        ("is_delete_marker", pa.bool_()),
-        ("size", pa.int64()),
-        ("last_modified_date", pa.timestamp("ms", "UTC")),
-        ("e_tag", pa.string()),
-        ("storage_class", pa.string()),
-    ]
-)
 _MOMENT = datetime(2026, 1, 31, 23, 59, 58, 123_000, timezone.utc)
 
 
@@ -91,8 +75,24 @@ def _text(value: Any) -> str:
 
 
 def _parquet(items: list[dict[str, Any]]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            pa.field("bucket", pa.string(), nullable=False),
+            pa.field("key", pa.string(), nullable=False),
+            ("version_id", pa.string()),
+            ("is_latest", pa.bool_()),
+            ("is_delete_marker", pa.bool_()),
+            ("size", pa.int64()),
+            ("last_modified_date", pa.timestamp("ms", "UTC")),
+            ("e_tag", pa.string()),
+            ("storage_class", pa.string()),
+        ]
+    )
     names = {"last_modified": "last_modified_date", "etag": "e_tag"}
     rows = [{names.get(name, name): value for name, value in item.items()} for item in items]
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, PARQUET_SCHEMA), buffer, row_group_size=20)
+    pq.write_table(pa.Table.from_pylist(rows, schema), buffer, row_group_size=20)
     return buffer.getvalue()
