@@ -24,8 +24,7 @@ def dynamodb_table():
             "dynamodb",
             table="{{ params.table }}",
             index="by_tzone",
-            query="tzone = :zone",
-            filter="alt > :alt",
+            query="tzone = :zone AND alt > :alt",
             values={":zone": "America/Denver", ":alt": 7_000},
         )
     )
