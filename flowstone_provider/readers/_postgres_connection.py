@@ -26,19 +26,19 @@ _CURSOR = "flowstone_rows"
 
 
 class Connection:
-    """One transaction on a connection; it ends when the connection is closed.
+    """One transaction on a connection; it ends when that is closed.
 
     The driver is what the Airflow provider has chosen: psycopg, or psycopg2 where Airflow runs on SQLAlchemy 1.4.
 
     Args:
         connection: Of psycopg or psycopg2, with no transaction begun.
-        place: The server as messages call it.
+        server: What messages call the server.
     """
 
-    def __init__(self, connection: Any, place: str) -> None:
+    def __init__(self, connection: Any, server: str) -> None:
         packages = {cls.__module__.partition(".")[0] for cls in type(connection).__mro__}
         self._driver = import_module("psycopg2" if "psycopg2" in packages else "psycopg")
-        self._place = place
+        self._server = server
         self._connection = connection
         self.sql = import_module(f"{self._driver.__name__}.sql")
         # An Airflow connection may ask for rows as dicts, or for transactions of one statement.
@@ -46,7 +46,9 @@ class Connection:
             plain = {"cursor_factory": import_module("psycopg2.extensions").cursor}
         else:
             plain = {"row_factory": import_module("psycopg.rows").tuple_row}
-        with postgres_errors(place):
+            # What is prepared would outlive the transaction, behind a PgBouncer.
+            connection.prepare_threshold = None
+        with postgres_errors(server):
             connection.autocommit = False
             if self._is_2:
                 connection.set_client_encoding("UTF8")
@@ -72,18 +74,18 @@ class Connection:
         if parameters:
             text = self._bound(text, parameters)
         statement = describe(self.sql, text)
-        with postgres_errors(self._place, text, len(BEFORE_QUERY)):
+        with postgres_errors(self._server, text, len(BEFORE_QUERY)):
             if self._is_2:
                 self._cursor.execute(statement)
             else:
                 # Only the protocol of binary results refuses a second statement that hides in the query's text.
                 self._cursor.execute(statement, binary=True)
-            found = [(column[0], column[1]) for column in self._cursor.description]
+            found = [(column[0], column[1]) for column in self._cursor.description or []]
         names = [name for name, _ in found]
         for name in names:
             if names.count(name) > 1:
                 raise ReaderError(
-                    f"{self._place}: the query has {names.count(name)} columns named {name!r}, and an item can have "
+                    f"{self._server}: the query has {names.count(name)} columns named {name!r}, and an item can have "
                     "one: rename them with AS",
                     column=name,
                 )
@@ -92,7 +94,7 @@ class Connection:
         for name in cursor:
             if name not in columns:
                 raise OptionsError(
-                    f"{self._place}: the query has no column {name!r} to be its cursor{nearest(name, names)}",
+                    f"{self._server}: the query has no column {name!r} to be its cursor{nearest(name, names)}",
                     column=name,
                 )
         return Query(self.sql, text, list(columns.values()), [columns[name] for name in cursor])
@@ -112,7 +114,7 @@ class Connection:
 
     def fetch(self, statement: Any) -> list[tuple[Any, ...]]:
         """All rows of a statement that has few."""
-        with postgres_errors(self._place):
+        with postgres_errors(self._server):
             self._cursor.execute(statement)
             return self._cursor.fetchall()  # type: ignore[no-any-return]
 
@@ -124,7 +126,7 @@ class Connection:
             size: Says how many rows to ask for, each time anew.
         """
         sql, name = self.sql, self.sql.Identifier(_CURSOR)
-        with postgres_errors(self._place):
+        with postgres_errors(self._server):
             self._cursor.execute(sql.SQL("CLOSE ALL; DECLARE {} NO SCROLL CURSOR FOR {}").format(name, statement))
         last = False
         while not last:
@@ -132,7 +134,3 @@ class Connection:
             block = self.fetch(sql.SQL("FETCH FORWARD {} FROM {}").format(sql.Literal(asked), name))
             last = len(block) < asked
             yield block, last
-
-    def close(self) -> None:
-        """Close the connection, which ends the transaction. It may be closed already."""
-        self._connection.close()

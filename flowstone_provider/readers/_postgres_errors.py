@@ -21,6 +21,12 @@ _MEANINGS: list[tuple[type[ReaderError], str, tuple[str, ...]]] = [
     (SourceAccessError, "{said}; grant it to the connection's user", ("42501",)),
     (SourceAccessError, "{said}; check the connection's login and password", ("28",)),
     (ReaderError, "the query writes: {said}; a source is only read", ("25006",)),
+    (
+        ReaderError,
+        "{said}; a database with the encoding SQL_ASCII takes any bytes: convert them in the query, e.g. with "
+        "convert_from(convert(convert_to(name, 'SQL_ASCII'), 'LATIN1', 'UTF8'), 'SQL_ASCII')",
+        ("22021",),
+    ),
     (SourceUnavailableError, "{said}; where a timeout did it, raise it for the connection's user", ("57014", "25P")),
     (SourceUnavailableError, "{said}", ("08", "40", "53", "55P03", "57", "58")),
 ]
@@ -49,30 +55,25 @@ _COMMENT = re.compile(r"\s+|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 @contextmanager
-def postgres_errors(place: str, query: str | None = None, offset: int = 0) -> Iterator[None]:
+def postgres_errors(server: str, query: str | None = None, offset: int = 0) -> Iterator[None]:
     """Turn what psycopg, version 2 or 3, raises into a `ReaderError`.
 
     Args:
-        place: The server as messages call it.
+        server: What messages call the server.
         query: The user's query, where the statement contains it.
         offset: The characters of the statement before the query.
     """
     try:
         yield
-    except UnicodeDecodeError as error:
-        raise ReaderError(
-            f"{place}: there is text that is not UTF-8 ({error.reason}); a database with the encoding SQL_ASCII takes "
-            "any bytes: convert them in the query with convert_from(column::bytea, 'LATIN1')"
-        ) from error
     except Exception as error:
         if not _names(error, module=True) & {"psycopg", "psycopg2"}:
             raise
         # psycopg 3 has a code in `sqlstate`, psycopg2 in `pgcode`.
         code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-        raise _of_code(place, error, code, query, offset) if code else _without_code(place, error) from error
+        raise _of_code(server, error, code, query, offset) if code else _without_code(server, error) from error
 
 
-def _of_code(place: str, error: Any, code: str, query: str | None, offset: int) -> ReaderError:
+def _of_code(server: str, error: Any, code: str, query: str | None, offset: int) -> ReaderError:
     said = str(error.diag.message_primary or error).strip()
     if error.diag.message_hint:
         said += f" (hint: {error.diag.message_hint})"
@@ -81,23 +82,25 @@ def _of_code(place: str, error: Any, code: str, query: str | None, offset: int) 
         before = query[: position - 1]
         said += f", in line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))} of the query"
     if query is not None and code == "42601" and (verb := _first_word(query)) in _WRITES:
-        return ReaderError(f"{place}: the query is {verb} …; it must be one that only reads: SELECT or WITH", code=code)
+        return ReaderError(
+            f"{server}: the query is {verb} …; it must be one that only reads: SELECT or WITH", code=code
+        )
     if code == "0A000" and "data-modifying" in said:
-        return ReaderError(f"{place}: the query writes: {said}; a source is only read", code=code)
+        return ReaderError(f"{server}: the query writes: {said}; a source is only read", code=code)
     for kind, text, codes in _MEANINGS:
         if code.startswith(codes):
-            return kind(f"{place}: {text.format(said=said)}", code=code)
-    return ReaderError(f"{place}: {said}", code=code)
+            return kind(f"{server}: {text.format(said=said)}", code=code)
+    return ReaderError(f"{server}: {said}", code=code)
 
 
-def _without_code(place: str, error: Exception) -> ReaderError:
+def _without_code(server: str, error: Exception) -> ReaderError:
     said = " ".join(str(error).split()) or type(error).__name__
     for kind, text, pattern in _REFUSALS:
         if pattern.search(said):
-            return kind(f"{place}: {text.format(said=said)}")
+            return kind(f"{server}: {text.format(said=said)}")
     if _names(error) & {"OperationalError", "InterfaceError"}:
-        return SourceUnavailableError(f"{place}: {said}; check the connection's host and port, and the server")
-    return ReaderError(f"{place}: {said}")
+        return SourceUnavailableError(f"{server}: {said}; check the connection's host and port, and the server")
+    return ReaderError(f"{server}: {said}")
 
 
 def _names(error: Exception, *, module: bool = False) -> set[str]:

@@ -107,7 +107,7 @@ class PostgresReader(ItemReader):
 
     def __init__(self, options: Any, resources: Resources) -> None:
         super().__init__(options, resources)
-        self._open: set[Connection] = set()
+        self._open: set[Any] = set()
 
     def pages(self, after: Checkpoint | None = None) -> Iterator[Page]:
         """Yield the rows, or those behind the checkpoint.
@@ -148,7 +148,7 @@ class PostgresReader(ItemReader):
         except orjson.JSONDecodeError as error:
             values = dict(zip(self._columns(), row[1:], strict=False))
             raise BadRecordError(
-                f"{self._place()}: the row with {values} has JSON that cannot be read: {error}; cast the column "
+                f"{self._server()}: the row with {values} has JSON that cannot be read: {error}; cast the column "
                 "to text in the query"
             ) from error
 
@@ -190,7 +190,7 @@ class PostgresReader(ItemReader):
         values = list(key or [])
         if len(json.dumps(values)) > _KEY_BYTES:
             raise ReaderError(
-                f"{self._place()}: a value of the cursor {', '.join(self._columns())} is too long for a checkpoint, "
+                f"{self._server()}: a value of the cursor {', '.join(self._columns())} is too long for a checkpoint, "
                 f"which has {_KEY_BYTES:,} bytes for it; choose a shorter column",
             )
         return values
@@ -202,22 +202,22 @@ class PostgresReader(ItemReader):
     def _columns(self) -> list[str]:
         return [self.opts.cursor] if isinstance(self.opts.cursor, str) else list(self.opts.cursor)
 
-    def _place(self) -> str:
+    def _server(self) -> str:
         return "PostgreSQL" if self.opts.conn_id is None else f"PostgreSQL, connection {self.opts.conn_id!r}"
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[Connection, Query]]:
         """A connection of its own with a transaction, and the query in it."""
-        with postgres_errors(self._place()):
+        with postgres_errors(self._server()):
             client = self.resources.client("postgres", self.opts.conn_id)
-        connection = Connection(client, self._place())
-        self._open.add(connection)
+        self._open.add(client)
         try:
-            query = _SEMICOLON.sub("", self.opts.query)
-            yield connection, connection.query(query, self.opts.parameters, self._columns())
+            connection = Connection(client, self._server())
+            query = connection.query(_SEMICOLON.sub("", self.opts.query), self.opts.parameters, self._columns())
+            yield connection, query
         finally:
-            self._open.discard(connection)
-            connection.close()
+            self._open.discard(client)
+            client.close()
 
     def close(self) -> None:
         """End the readings that are not at their end."""
