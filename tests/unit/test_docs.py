@@ -103,6 +103,17 @@ def test_every_option_of_a_reader_is_documented(name):
     assert f"{options.__module__}.{options.__name__}" in reference
 
 
+def test_the_options_of_the_example_are_in_its_readme():
+    spec = importlib.util.spec_from_file_location("flowstone_reader_http", EXAMPLE / "flowstone_reader_http.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    options = module.HttpOptions.model_fields
+    text = (EXAMPLE / "README.md").read_text()
+    assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == sorted(options)
+    for name, field in options.items():
+        assert field.is_required() or field.default is None or f"| `{field.default}` |" in row_of(text, name)
+
+
 def test_every_command_is_documented():
     from flowstone_provider.cli import get_commands
 

@@ -25,6 +25,7 @@ class Api(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/v1/flights"
         self.items, self.faults, self.asked, self.tokens = [], [], [], set()
+        self.retry_after = "0"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -37,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.tokens.add(self.headers.get("Authorization"))
         status, body = self.server.faults.pop(0) if self.server.faults else (200, self.page(query))
         self.send_response(status)
-        self.send_header("Retry-After", "0")
+        self.send_header("Retry-After", self.server.retry_after)
         self.send_header("Content-Length", str(len(body.encode())))
         self.end_headers()
         self.wfile.write(body.encode())
@@ -118,12 +119,30 @@ def test_a_busy_server_is_asked_again(api):
     assert raised.value.retryable
 
 
-def test_a_server_that_is_away_is_worth_another_try(api, monkeypatch):
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+@pytest.fixture
+def waits(monkeypatch):
+    """The seconds that were not waited."""
+    seconds = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", seconds.append)
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"),
+    [("7", [7, 7, 7]), ("3600", [60, 60, 60]), ("Fri, 31 Dec 2027 23:59:59 GMT", [1, 2, 4])],
+)
+def test_a_busy_server_says_how_long_it_wants_to_be_left_alone(api, waits, asked, waited):
+    api.retry_after, api.faults = asked, [(429, "")] * 3
+    assert read(api) == []
+    assert waits == waited
+
+
+def test_a_server_that_is_away_is_asked_again_and_worth_another_try(api, waits):
     api.shutdown()
     api.server_close()
     with pytest.raises(Unavailable, match="cannot be reached: ConnectError"):
         read(api)
+    assert waits == [1, 2, 4]
 
 
 # [END faults]
