@@ -35,7 +35,11 @@ def test_a_batch_goes_on_with_the_rows_that_it_began_with(airflow: Cluster, data
     pid = run.wait_call(4)
     outcomes = run.ledger("note") / "outcomes" / "00001"
     wait_until(lambda: list(outcomes.glob("*.jsonl")), timeout=30, what="no outcome is recorded")
-    wait_until(lambda: len(run.count()) == 8, timeout=60, what=lambda: f"the others did not run: {run.count()}")
+    wait_until(
+        lambda: {0, 1, 2, 6, 7, 8} <= run.count().keys(),
+        timeout=60,
+        what=lambda: f"the others did not run: {run.count()}",
+    )
     # By position, each of these would now be another row.
     execute(database, "delete from numbers where n in (0, 3)")
     execute(database, "insert into numbers values (30, 1), (40, 0)")
