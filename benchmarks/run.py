@@ -26,7 +26,7 @@ from _bench import table
 
 HERE = Path(__file__).resolve().parent
 
-BENCHMARKS = ("runner_cost", "planning_csv", "planning_parquet", "expand", "memory", "parse_cost")
+BENCHMARKS = ("runner_cost", "planning_csv", "planning_parquet", "expand", "memory", "parse_cost", "s3_listing", "s3_contents")
 
 PACKAGES = ("airflow-provider-flowstone", "apache-airflow", "apache-airflow-task-sdk", "orjson", "pyarrow", "pydantic")
 

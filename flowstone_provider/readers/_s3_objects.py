@@ -79,6 +79,7 @@ class S3Objects:
 
         At most ``concurrency`` files wait, and no more of ``files`` is asked for.
         """
+        self._fetched.clear()
         most = self._concurrency if self._concurrency > 1 else 0
         waiting: deque[SourceFile] = deque()
         for file in files:

@@ -118,6 +118,7 @@ class S3Reader(ItemReader):
     def __init__(self, options: Any, resources: Resources) -> None:
         super().__init__(options, resources)
         self._objects = S3Objects(resources, options.conn_id, options.concurrency)
+        self._reader: FileReader | None = None
 
     def pages(self, after: Checkpoint | None = None) -> Iterator[Page]:
         """Yield pages of objects, a thousand listed keys each, or of what the objects hold, each page within one.
@@ -157,7 +158,7 @@ class S3Reader(ItemReader):
         if part is not None:
             # Before any item is out, not after the last: they would be processed by then.
             self._expect(part, self._tally(self._files(part.after)))
-        reader = self.opts.reader(self._objects)
+        self._reader = reader = self.opts.reader(self._objects)
         seen = Tally.load(after["seen"]) if "seen" in after else Tally()
         taken, done = after["taken"], after.get("done", 0)
         for file in self._objects.ahead(self._going_on(after)):
@@ -262,5 +263,7 @@ class S3Reader(ItemReader):
         )
 
     def close(self) -> None:
-        """End what is being fetched, and the connections."""
+        """Close what is open, and end what is being fetched."""
+        if self._reader is not None:
+            self._reader.close()
         self._objects.close()

@@ -92,6 +92,7 @@ class S3InventoryReader(ItemReader):
     def __init__(self, options: Any, resources: Resources) -> None:
         super().__init__(options, resources)
         self._objects = S3Objects(resources, options.conn_id)
+        self._reader: FileReader | None = None
 
     def pages(self, after: Checkpoint | None = None) -> Iterator[Page]:
         """Yield the listed objects, each page within one data file.
@@ -114,7 +115,7 @@ class S3InventoryReader(ItemReader):
             if part is None:
                 part = InventoryPart(files=self._files(manifest), start=0, end=None, extent=0, manifest=manifest.etag)
             self._objects.pin(part.files)
-            reader = self._reader(manifest, Part(**part.model_dump(exclude={"manifest"})))
+            self._reader = reader = self._reader_of(manifest, Part(**part.model_dump(exclude={"manifest"})))
             item = _from_csv(manifest.columns) if manifest.format == "CSV" else _from_parquet
             for page in reader.pages(after["at"]):
                 with _blaming(page.source):
@@ -129,7 +130,7 @@ class S3InventoryReader(ItemReader):
         manifest = self._manifest(None)
         with self._naming_the_manifest():
             files = self._files(manifest)
-            extents = self._reader(manifest, None).extents(files)
+            extents = self._reader_of(manifest, None).extents(files)
         if not extents or not sum(extent for extent, _ in extents):
             return None
         parts = cut(files, extents, at_most)
@@ -191,7 +192,7 @@ class S3InventoryReader(ItemReader):
         with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
             return list(pool.map(lambda url: look_at(self._objects, url, None), urls))
 
-    def _reader(self, manifest: _Manifest, part: Part | None) -> FileReader:
+    def _reader_of(self, manifest: _Manifest, part: Part | None) -> FileReader:
         path = self.opts.manifest
         if manifest.format == "Parquet":
             return ParquetReader(ParquetOptions(path=path, part=part), self._objects)
@@ -210,7 +211,9 @@ class S3InventoryReader(ItemReader):
             ) from error
 
     def close(self) -> None:
-        """End the connections."""
+        """Close what is open, and the connections."""
+        if self._reader is not None:
+            self._reader.close()
         self._objects.close()
 
 

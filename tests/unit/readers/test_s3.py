@@ -74,7 +74,7 @@ def inside(part, listed):
 
 
 @pytest.mark.parametrize("at_most", [1, 2, 7, 100])
-@pytest.mark.parametrize("count", [1, 2, 50, 5_000])
+@pytest.mark.parametrize("count", [1, 2, 50, 2_000])
 def test_ranges_have_every_object_once_and_about_the_same_bytes(at_most, count):
     chance = random.Random(count)
     listed = files([chance.randrange(1, 2_000_000) for _ in range(count)])
