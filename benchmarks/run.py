@@ -26,7 +26,17 @@ from _bench import table
 
 HERE = Path(__file__).resolve().parent
 
-BENCHMARKS = ("runner_cost", "planning_csv", "planning_parquet", "expand", "memory", "parse_cost", "s3_listing", "s3_contents")
+BENCHMARKS = (
+    "runner_cost",
+    "planning_csv",
+    "planning_parquet",
+    "expand",
+    "memory",
+    "parse_cost",
+    "s3_listing",
+    "s3_contents",
+    "dynamodb_scan",
+)
 
 PACKAGES = ("airflow-provider-flowstone", "apache-airflow", "apache-airflow-task-sdk", "orjson", "pyarrow", "pydantic")
 

@@ -18,11 +18,15 @@ Attributes = dict[str, dict[str, Any]]
 
 
 def to_item(attributes: Attributes) -> dict[str, Json]:
-    """An item as a dict of Python values.
+    """An item as a dict of Python values; takes it apart, which is quicker than to look at it.
 
     Sets become sorted lists. Numbers become what holds them exactly: an int of 64 bits, a float, or else a `Decimal`.
     """
-    return {name: _FROM[kind](value) for name, typed in attributes.items() for kind, value in typed.items()}
+    return {
+        # The usual type, without a call.
+        name: typed["S"] if "S" in typed else _to_value(typed)
+        for name, typed in attributes.items()
+    }
 
 
 def from_value(value: Json) -> dict[str, Any]:
@@ -63,15 +67,22 @@ def _converted(key: Attributes, convert: Callable[[Any], Any]) -> Attributes:
     }
 
 
+def _to_value(typed: dict[str, Any]) -> Json:
+    kind, value = typed.popitem()
+    return _FROM[kind](value)
+
+
+# A float holds every number of 15 digits exactly (C's DBL_DIG); with them goes a sign or a point.
+_SHORT = 16
+
+
 def _number(text: str) -> int | float | Decimal:
-    if len(text) < 19 and text.removeprefix("-").isdecimal():  # the usual one, in a third of the time
-        return int(text)
-    inexact = float(text)
-    if repr(inexact) == text:
-        return inexact
+    if len(text) <= _SHORT and "E" not in text and "e" not in text:
+        return float(text) if "." in text else int(text)
     number = Decimal(text)
     if -(1 << 63) <= number < 1 << 63 and number == number.to_integral_value():
         return int(number)
+    inexact = float(text)
     return inexact if Decimal(repr(inexact)) == number else number
 
 
@@ -86,7 +97,7 @@ _FROM: dict[str, Callable[[Any], Json]] = {
     "NULL": lambda _: None,
     "B": bytes,
     "M": to_item,
-    "L": lambda values: [_FROM[kind](value) for typed in values for kind, value in typed.items()],
+    "L": lambda values: list(map(_to_value, values)),
     "SS": sorted,
     "NS": lambda texts: sorted(map(_number, texts)),
     "BS": lambda values: sorted(map(bytes, values)),
