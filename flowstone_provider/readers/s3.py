@@ -91,7 +91,7 @@ class S3Options(ReaderOptions):
             for name in _OURS:
                 if name in self.contents_options:
                     raise ValueError(
-                        f"`contents_options` cannot have {name!r}: it is given outside of them, or unknown"
+                        f"`contents_options` cannot have {name!r}: where and how much to read stands beside them"
                     )
             self.reader()
         return self
