@@ -17,8 +17,18 @@ Attributes = dict[str, dict[str, Any]]
 """Names to attribute values: an item, or its key."""
 
 
+def to_items(found: list[Attributes]) -> list[dict[str, Json]]:
+    """Items as `to_item` makes them.
+
+    Takes the list apart, so that each item is let go when it is converted: the garbage collector looks through
+    everything there is, and a tenth of the time of reading was its.
+    """
+    found.reverse()
+    return [to_item(found.pop()) for _ in range(len(found))]
+
+
 def to_item(attributes: Attributes) -> dict[str, Json]:
-    """An item as a dict of Python values; takes it apart, which is quicker than to look at it.
+    """An item as a dict of Python values; takes its values apart, which is quicker than to look at them.
 
     Sets become sorted lists. Numbers become what holds them exactly: an int of 64 bits, a float, or else a `Decimal`.
     """

@@ -20,7 +20,7 @@ from flowstone_provider.contracts.item_reader import (
 )
 from flowstone_provider.contracts.options import is_deferred, nearest
 from flowstone_provider.errors import ReaderError, SourceNotFoundError, SourceUnavailableError
-from flowstone_provider.readers._attributes import from_json_key, from_value, to_item, to_json_key
+from flowstone_provider.readers._attributes import from_json_key, from_value, to_items, to_json_key
 from flowstone_provider.readers._aws import aws_errors
 
 # Items that DynamoDB looks at for a page, at most. It ends a page at 1 MB anyway, so this bounds pages of small items.
@@ -166,7 +166,7 @@ class DynamodbReader(ItemReader):
         while True:
             start = {"ExclusiveStartKey": from_json_key(key)} if key else {}
             answer = self._ask({**request, **start, "Limit": self._limit(taken)})
-            items = [to_item(item) for item in answer["Items"]]
+            items = to_items(answer["Items"])
             taken += len(items)
             if not (last := answer.get("LastEvaluatedKey")):
                 yield Page(items, {"taken": taken, "ended": True})

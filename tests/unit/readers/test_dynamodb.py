@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowstone_provider.errors import OptionsError
-from flowstone_provider.readers._attributes import from_json_key, from_value, to_item, to_json_key
+from flowstone_provider.readers._attributes import from_json_key, from_value, to_item, to_items, to_json_key
 from flowstone_provider.readers.dynamodb import DynamodbOptions, DynamodbReader
 
 
@@ -104,6 +104,10 @@ json_values = st.recursive(
 @given(json_values)
 def test_a_value_comes_back_as_it_was_given(value):
     assert to_item({"a": from_value(value)}) == {"a": value}
+
+
+def test_items_keep_their_order():
+    assert to_items([{"n": {"N": str(n)}} for n in range(3)]) == [{"n": 0}, {"n": 1}, {"n": 2}]
 
 
 @given(st.dictionaries(st.text(), st.binary() | st.text(), min_size=1, max_size=2))
