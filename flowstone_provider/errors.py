@@ -15,7 +15,14 @@
      │   ├─ SourceUnavailableError (ConnectionError) throttled, unreachable, cut off; retryable
      │   ├─ SourceChangedError                     the source is not what the checkpoint was taken from
      │   └─ BadRecordError    (ValueError)         a record that cannot be read, with file and line
-     ├─ PartitionError        (ValueError)         what is no partition of an asset, or has too long a key
+     ├─ AssetError            (ValueError)         what is no name of an asset
+     │   ├─ PartitionError                         what is no partition, or has too long a text
+     │   ├─ ReferenceError                         what is no reference to an asset, or one of another version
+     │   ├─ ValueKindError    (TypeError)          a value that an IO manager cannot keep, or not give in a type
+     │   ├─ AssetNotFoundError (LookupError)       what was never stored, or is deleted
+     │   ├─ AssetExistsError                       what is there already, with if_exists="error"
+     │   ├─ AssetReplacedError                     the value that a reference stands for is not there any more
+     │   └─ AssetDamagedError                      what is stored is not what was stored
      ├─ ItemError             (ValueError)         an item or a result that JSON cannot hold
      ├─ PlanError
      │   ├─ TooManyBatchesError                    more batches than Airflow maps over
@@ -119,8 +126,36 @@ class BadRecordError(ReaderError, ValueError):
     """A record of a source is malformed."""
 
 
-class PartitionError(FlowstoneError, ValueError):
+class AssetError(FlowstoneError, ValueError):
+    """What is asked of an asset cannot be."""
+
+
+class PartitionError(AssetError):
     """A value that is no partition, or whose text is too long."""
+
+
+class ReferenceError(AssetError):
+    """A value that is no reference to an asset, or one of another version."""
+
+
+class ValueKindError(AssetError, TypeError):
+    """A value that an IO manager cannot keep, or cannot give in the type asked for."""
+
+
+class AssetNotFoundError(AssetError, LookupError):
+    """There is no such value: it was never stored, or is deleted."""
+
+
+class AssetExistsError(AssetError):
+    """There is a value already, and it is not to be replaced."""
+
+
+class AssetReplacedError(AssetError):
+    """The value that a reference stands for was replaced."""
+
+
+class AssetDamagedError(AssetError):
+    """What is stored is not what was stored."""
 
 
 class ItemError(FlowstoneError, ValueError):

@@ -40,6 +40,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": '{"documents": {"use": "jsonl", "path": "s3://my_conn@prod/documents/*.jsonl"}}',
                         "default": None,
                     },
+                    "io_managers": {
+                        "description": (
+                            "Named IO managers, as a JSON object: the name, the IO manager it uses, and its options. "
+                            'A DAG says io_manager="lake"; where the tables lie is configuration.'
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": '{"lake": {"use": "parquet", "path": "s3://lake/assets", "conn_id": "my_aws"}}',
+                        "default": None,
+                    },
                     "coordinator": {
                         "description": (
                             "Where scatters keep their plans and outcomes: the name of a scatter coordinator. There "

@@ -197,7 +197,9 @@ def _owner(point: EntryPoint) -> str:
 
 
 readers: Registry[ItemReader] = Registry("item reader", "flowstone.readers", lambda: ItemReader, aliases="readers")
-io_managers: Registry[IOManager] = Registry("IO manager", "flowstone.io_managers", lambda: IOManager)
+io_managers: Registry[IOManager] = Registry(
+    "IO manager", "flowstone.io_managers", lambda: IOManager, aliases="io_managers"
+)
 coordinators: Registry[ScatterCoordinator] = Registry(
     "scatter coordinator", "flowstone.coordinators", lambda: ScatterCoordinator
 )

@@ -8,7 +8,6 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +32,7 @@ def is_local(path: Any) -> bool:
     return getattr(path, "protocol", "") in ("", "file", "local")
 
 
-def _patiently(do: Callable[[], T], what: str, path: Any) -> T:
+def patiently(do: Callable[[], T], what: str, path: Any) -> T:
     """Do something with a file; storage that hiccups is asked again.
 
     Raises:
@@ -74,7 +73,7 @@ def write_whole(path: Any, data: bytes) -> None:
         else:
             path.write_bytes(data)
 
-    _patiently(write, "write", path)
+    patiently(write, "write", path)
 
 
 def write_first(path: Any, data: bytes) -> None:
@@ -103,7 +102,7 @@ def write_first(path: Any, data: bytes) -> None:
         finally:
             hidden.unlink(missing_ok=True)
 
-    _patiently(write, "write", path)
+    patiently(write, "write", path)
 
 
 def _hidden(path: Any, data: bytes) -> Path:
@@ -176,7 +175,7 @@ def copy_whole(source: Any, target: Any) -> None:
             shutil.copyfile(source.path, hidden)
         hidden.replace(target.path)
 
-    _patiently(copy, "write", target)
+    patiently(copy, "write", target)
 
 
 def read_whole(path: Any) -> bytes:
@@ -186,7 +185,7 @@ def read_whole(path: Any) -> bytes:
         FileNotFoundError: There is no such file.
         StorageError: Storage refused.
     """
-    data: bytes = _patiently(path.read_bytes, "read", path)
+    data: bytes = patiently(path.read_bytes, "read", path)
     return data
 
 
@@ -213,76 +212,24 @@ def exists(path: Any) -> bool:
         path.fs.invalidate_cache()  # another process may have written it
         return bool(path.fs.exists(path.path))
 
-    return _patiently(look, "find", path)
+    return patiently(look, "find", path)
 
 
-def list_names(folder: Any) -> list[str]:
-    """The paths of all files below a folder, relative to it, sorted; none when there is no such folder.
-
-    Raises:
-        StorageError: Storage refused.
-    """
-
-    def find() -> list[str]:
-        # Another process may have written there: a listing that was kept is no good.
-        folder.fs.invalidate_cache(folder.path)
-        base = folder.path.rstrip("/") + "/"
-        return sorted(found[len(base) :] for found in folder.fs.find(folder.path) if found.startswith(base))
-
-    try:
-        return [n for n in _patiently(find, "list", folder) if not n.rpartition("/")[2].startswith(".")]
-    except FileNotFoundError:
-        return []
-
-
-def list_folders(folder: Any) -> list[Any]:
-    """The folders in a folder, sorted by name; none when there is no such folder.
+def open_whole(path: Any) -> Any:
+    """A file for reading, which can seek.
 
     Raises:
+        FileNotFoundError: There is no such file.
         StorageError: Storage refused.
     """
-
-    def find() -> list[str]:
-        folder.fs.invalidate_cache(folder.path)
-        return [entry["name"] for entry in folder.fs.ls(folder.path, detail=True) if entry["type"] == "directory"]
-
-    try:
-        return [folder / name.rstrip("/").rpartition("/")[2] for name in sorted(_patiently(find, "list", folder))]
-    except FileNotFoundError:
-        return []
+    return patiently(lambda: path.open("rb"), "read", path)
 
 
-def last_touched(folder: Any) -> datetime | None:
-    """When a file in or below a folder was last written; ``None`` when there is none.
-
-    Raises:
-        StorageError: Storage refused.
-    """
-    found = _patiently(lambda: folder.fs.find(folder.path, detail=True), "list", folder)
-    return max(map(_written, found.values()), default=None)
-
-
-def _written(info: dict[str, Any]) -> datetime:
-    # fsspec has no word of its own for it: local disks say mtime, S3 LastModified, others updated or created.
-    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
-        value = info.get(key)
-        if isinstance(value, (int, float)):
-            return datetime.fromtimestamp(value, timezone.utc)
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
-        if isinstance(value, datetime):
-            return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-    raise StorageError(f"storage does not say when {info.get('name')} was written: it cannot be removed by age")
-
-
-def remove_folder(folder: Any) -> None:
-    """Remove a folder and all in it; on a local disk also the folders around it that are empty then.
-
-    Raises:
-        StorageError: Storage refused.
-    """
-    _patiently(lambda: folder.fs.rm(folder.path, recursive=True), "remove", folder)
-    if is_local(folder):
-        with suppress(OSError):  # not empty
-            for parent in list(Path(folder.path).parents)[:2]:
-                parent.rmdir()
+def uri_of(path: Any) -> str:
+    """A path as text that opens again, with the scheme and the connection's id."""
+    text = str(path)
+    conn_id = getattr(path, "conn_id", None)
+    scheme, found, rest = text.partition("://")
+    if not found:
+        return f"file://{text}"
+    return f"{scheme}://{conn_id}@{rest}" if conn_id and "@" not in rest.partition("/")[0] else text

@@ -18,6 +18,7 @@ from flowstone_provider.contracts.telemetry import Emitter
 log = logging.getLogger(__name__)
 
 _SCATTER = ("dag_id", "run_id", "scatter_id")
+_ASSET = ("io_manager", "asset", "partition")
 
 
 class Event(NamedTuple):
@@ -29,6 +30,8 @@ class Event(NamedTuple):
 
 
 EVENTS: dict[str, Event] = {
+    "flowstone.asset.load": Event("A value was loaded.", ("bytes", "rows"), _ASSET),
+    "flowstone.asset.store": Event("A value was stored.", ("bytes", "rows", "seconds"), _ASSET),
     "flowstone.registry.resolve": Event("A name became a class.", (), ("kind", "name", "class")),
     "flowstone.scatter.plan.start": Event("Planning begins, or goes on from a checkpoint.", ("items",), _SCATTER),
     "flowstone.scatter.plan.stop": Event("Planning ended.", ("items", "batches", "seconds"), _SCATTER),

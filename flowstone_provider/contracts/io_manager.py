@@ -2,21 +2,67 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Literal, TypeAlias
 
-from flowstone_provider.contracts.partition import Partition
+from flowstone_provider.contracts.partition import Partition, canonical, encode
+from flowstone_provider.errors import AssetError, ReferenceError
+
+Kind: TypeAlias = Literal["json", "bytes", "table"]
+"""What a value is: a JSON value; bytes as they are; rows with a schema."""
+
+Condition: TypeAlias = tuple[str, str, Any]
+"""A condition on rows, ``(column, operator, value)``: the operator is one of ``= != < <= > >= in``."""
+
+REFERENCE_VERSION = 1
+"""Version of the dict that stands for a stored value in XCom."""
+
+# One segment of an asset's name: letters and digits of any script, and marks that no path or URL has a meaning for.
+_SEGMENT = re.compile(r"\w[\w.+@-]*")
+_LONGEST_NAME = 250
 
 
 @dataclass(frozen=True, slots=True)
 class AssetKey:
-    """Which value: an asset, or one partition of it."""
+    """Which value: an asset, or one partition of it.
+
+    Raises:
+        AssetError: The name is none.
+        PartitionError: The partition is none.
+    """
 
     asset: str
     """Segments separated by ``/``, e.g. ``"flights/enriched"``."""
     partition: Partition | None = None
+    """In its canonical form; ``None`` for an asset without partitions."""
+
+    def __post_init__(self) -> None:
+        name = self.asset
+        if (
+            not isinstance(name, str)
+            or len(name) > _LONGEST_NAME
+            or not all(_SEGMENT.fullmatch(segment) for segment in name.split("/"))
+        ):
+            raise AssetError(
+                f"{name!r} is no name of an asset: it has segments separated by '/', each of letters, digits and "
+                f"_ . + @ -, beginning with a letter, a digit or _; {_LONGEST_NAME} characters at most",
+                asset=name,
+            )
+        if self.partition is not None:
+            encode(self.partition)
+            object.__setattr__(self, "partition", canonical(self.partition))
+
+    @property
+    def text(self) -> str | None:
+        """The text of the partition."""
+        return None if self.partition is None else encode(self.partition)
+
+    def __str__(self) -> str:
+        return self.asset if self.partition is None else f"{self.asset}, partition {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,41 +70,147 @@ class StoredAsset:
     """The receipt of a value that was stored."""
 
     uri: str
+    kind: Kind
     bytes: int
     """The size of what was stored."""
     rows: int | None
     """Rows of a table; ``None`` for other values."""
     schema: dict[str, str] | None
-    """Column -> type of a table; ``None`` for other values."""
+    """Column -> type of a table, in Arrow's words; ``None`` for other values."""
     checksum: str
-    """The algorithm and the digest in hex, e.g. ``"sha256:…"``."""
+    """The algorithm and the digest in hex, e.g. ``"sha256:…"``. Other for every other content; what is stored anew with
+    the same content may have another one, too."""
+    stored_at: str
+    """When, in UTC and ISO 8601."""
+
+    def dump(self) -> dict[str, Any]:
+        """It as a JSON object."""
+        return asdict(self)
 
 
 class IOManager(ABC):
-    """Keeps values outside Airflow. A reader of a key sees the old value or the new one, never half of one."""
+    """Keeps values outside Airflow. A reader of a key sees the old value or the new one, never half of one.
+
+    Our own are Airflow hooks, and so are best those of a plugin: see `flowstone_provider.hooks.io_manager`.
+    """
 
     contract_version: ClassVar[str] = "1.0"
 
     @abstractmethod
-    def load(self, key: AssetKey, as_type: type | None = None) -> Any:
-        """The value of a key, as the type asked for."""
+    def load(
+        self,
+        key: AssetKey,
+        as_type: Any = None,
+        *,
+        columns: Sequence[str] | None = None,
+        where: Sequence[Condition] = (),
+        checksum: str | None = None,
+    ) -> Any:
+        """The value of a key.
+
+        Args:
+            key: Which.
+            as_type: The type asked for; by default a JSON value, bytes, or a ``pyarrow.Table``.
+            columns: Of a table, only these.
+            where: Of a table, only the rows that meet all of these.
+            checksum: Of the value that is meant, from its receipt.
+
+        Raises:
+            AssetNotFoundError: There is no such value; the message names the partitions there are.
+            AssetReplacedError: There is another value than the one that is meant.
+            AssetDamagedError: What is stored is not what was stored.
+        """
+
+    @abstractmethod
+    def load_many(
+        self,
+        keys: Iterable[AssetKey],
+        as_type: Any = None,
+        *,
+        columns: Sequence[str] | None = None,
+        where: Sequence[Condition] = (),
+    ) -> Any:
+        """The values of several keys as one: tables one after the other, JSON values and bytes as a list."""
 
     @abstractmethod
     def store(self, key: AssetKey, value: Any) -> StoredAsset:
-        """Keep a value, in the place of one that is there."""
+        """Keep a value, in the place of one that is there.
+
+        Raises:
+            ValueKindError: Values of this type cannot be kept.
+            StorageError: Storage refused; the old value is still there.
+        """
 
     @abstractmethod
+    def receipt(self, key: AssetKey) -> StoredAsset | None:
+        """What is stored, without loading it; ``None`` when there is nothing."""
+
     def exists(self, key: AssetKey) -> bool:
         """Whether there is a value, without loading it."""
+        return self.receipt(key) is not None
 
     @abstractmethod
     def delete(self, key: AssetKey) -> None:
         """Remove a value; to delete nothing is no error."""
 
     @abstractmethod
+    def list_assets(self) -> Iterator[str]:
+        """The names of all assets that have a value, sorted."""
+
+    @abstractmethod
     def list_partitions(self, asset: str) -> Iterator[Partition]:
-        """The partitions of an asset that have a value."""
+        """The partitions of an asset that have a value, in the order of their texts."""
 
     @abstractmethod
     def uri(self, key: AssetKey) -> str:
         """Where the value of a key is, or would be."""
+
+    def clean(self, before: datetime) -> int:
+        """Remove what stores that died left behind before a time; how many bytes. What is stored stays."""
+        return 0
+
+
+def make_reference(key: AssetKey, io_manager: str, receipt: StoredAsset) -> dict[str, Any]:
+    """The small JSON dict that stands for a stored value in XCom.
+
+    Args:
+        key: Which.
+        io_manager: The name under which the registry finds the IO manager.
+        receipt: Of the value.
+    """
+    return {
+        "flowstone": "asset",
+        "version": REFERENCE_VERSION,
+        "asset": key.asset,
+        "partition": key.text,
+        "io_manager": io_manager,
+        "kind": receipt.kind,
+        "uri": receipt.uri,
+        "rows": receipt.rows,
+        "bytes": receipt.bytes,
+        "checksum": receipt.checksum,
+    }
+
+
+def is_asset_reference(value: object) -> bool:
+    """Whether a value is what `make_reference` makes, in any version."""
+    return isinstance(value, dict) and value.get("flowstone") == "asset"
+
+
+def check_reference(value: Any) -> dict[str, Any]:
+    """A reference of this version.
+
+    Raises:
+        ReferenceError: It is none, or of another version.
+    """
+    if not is_asset_reference(value):
+        raise ReferenceError(f"no reference to an asset: {value!r}"[:300])
+    if value.get("version") != REFERENCE_VERSION:
+        raise ReferenceError(
+            f"the reference to {value.get('asset')!r} has version {value.get('version')!r}, this package reads version "
+            f"{REFERENCE_VERSION}: run the task that stored it again, so that it returns a new one"
+        )
+    missing = {"asset", "partition", "io_manager", "checksum"} - value.keys()
+    if missing:
+        raise ReferenceError(f"the reference {value!r:.200} lacks {', '.join(sorted(missing))}")
+    return dict(value)

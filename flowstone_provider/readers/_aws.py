@@ -62,6 +62,11 @@ _MEANINGS: list[tuple[type[ReaderError], str, set[str]]] = [
         },
     ),
     (
+        SourceAccessError,
+        "{what} is archived ({said}); restore it first, or leave it out by `prefix` or `suffix`",
+        {"InvalidObjectState"},
+    ),
+    (
         SourceChangedError,
         "{what} was written anew since it was listed ({said}); clear the plan task to plan anew",
         {"PreconditionFailed", "412"},

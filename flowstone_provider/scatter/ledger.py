@@ -37,12 +37,13 @@ from flowstone_provider.contracts.scatter import (
     ScatterStatus,
 )
 from flowstone_provider.errors import LedgerError, NotPlannedError
+from flowstone_provider.folders import list_names
 from flowstone_provider.store import (
     copy_whole,
     exists,
-    list_names,
     read_or_none,
     read_whole,
+    uri_of,
     write_first,
     write_stream,
     write_whole,
@@ -311,13 +312,3 @@ def index_of(line: bytes) -> int:
 def is_success(line: bytes) -> bool:
     """Whether an outcome line, which starts with its index and status, is one of a success."""
     return line.startswith(b',"status":"s', line.index(b",", 9))
-
-
-def uri_of(path: Any) -> str:
-    """A path as text that opens again, with the scheme and the connection's id."""
-    text = str(path)
-    conn_id = getattr(path, "conn_id", None)
-    scheme, found, rest = text.partition("://")
-    if not found:
-        return f"file://{text}"
-    return f"{scheme}://{conn_id}@{rest}" if conn_id and "@" not in rest.partition("/")[0] else text

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import sys
-from datetime import date
-from typing import ClassVar
 
 import pytest
 
 from flowstone_provider import registry, telemetry
-from flowstone_provider.contracts.io_manager import AssetKey, IOManager, StoredAsset
 from flowstone_provider.contracts.item_reader import ItemReader, ReaderSpec
 from flowstone_provider.errors import (
     ContractVersionError,
@@ -209,40 +206,3 @@ def test_resolution_is_an_event(readers, mocker):
         {},
         {"kind": "item reader", "name": "sequence", "class": "flowstone_provider.readers.sequence:SequenceReader"},
     )
-
-
-def test_a_strangers_io_manager_has_a_place():
-    class Kept(IOManager):
-        values: ClassVar[dict[AssetKey, object]] = {}
-
-        def load(self, key, as_type=None):
-            return self.values[key]
-
-        def store(self, key, value):
-            self.values[key] = value
-            return StoredAsset(self.uri(key), len(repr(value)), None, None, "none:")
-
-        def exists(self, key):
-            return key in self.values
-
-        def delete(self, key):
-            self.values.pop(key, None)
-
-        def list_partitions(self, asset):
-            return (key.partition for key in self.values if key.asset == asset)
-
-        def uri(self, key):
-            return f"kept:{key.asset}/{key.partition}"
-
-    assert registry.io_managers.names() == []
-    registry.io_managers.register("kept", Kept)
-    try:
-        manager = registry.io_managers.resolve("kept").cls()
-    finally:
-        registry.io_managers.unregister("kept")
-    key = AssetKey("flights", ("EWR", date(2013, 1, 1)))
-    assert manager.store(key, 3).uri == manager.uri(key)
-    assert (manager.load(key), list(manager.list_partitions("flights"))) == (3, [key.partition])
-    manager.delete(key)
-    manager.delete(key)
-    assert not manager.exists(key)

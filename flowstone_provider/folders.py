@@ -1,0 +1,119 @@
+"""Folders on any filesystem: what lies in them and since when, and how it is removed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from flowstone_provider.errors import StorageError
+from flowstone_provider.store import is_local, patiently
+
+
+def list_names(folder: Any) -> list[str]:
+    """The paths of all files below a folder, relative to it, sorted; none when there is no such folder.
+
+    Raises:
+        StorageError: Storage refused.
+    """
+
+    def find() -> list[str]:
+        # Another process may have written there: a listing that was kept is no good.
+        folder.fs.invalidate_cache(folder.path)
+        base = folder.path.rstrip("/") + "/"
+        return sorted(found[len(base) :] for found in folder.fs.find(folder.path) if found.startswith(base))
+
+    try:
+        return [n for n in patiently(find, "list", folder) if not n.rpartition("/")[2].startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
+def list_files(folder: Any) -> list[tuple[str, int, datetime | None]]:
+    """All files below a folder, sorted: name relative to it, bytes, when it was written; none without the folder.
+
+    Raises:
+        StorageError: Storage refused.
+    """
+
+    def find() -> dict[str, dict[str, Any]]:
+        folder.fs.invalidate_cache(folder.path)
+        found: dict[str, dict[str, Any]] = folder.fs.find(folder.path, detail=True)
+        return found
+
+    try:
+        found = patiently(find, "list", folder)
+    except FileNotFoundError:
+        return []
+    base = folder.path.rstrip("/") + "/"
+    return sorted(
+        (name[len(base) :], info["size"] or 0, _written(info)) for name, info in found.items() if name.startswith(base)
+    )
+
+
+def list_folders(folder: Any) -> list[Any]:
+    """The folders in a folder, sorted by name; none when there is no such folder.
+
+    Raises:
+        StorageError: Storage refused.
+    """
+
+    def find() -> list[str]:
+        folder.fs.invalidate_cache(folder.path)
+        return [entry["name"] for entry in folder.fs.ls(folder.path, detail=True) if entry["type"] == "directory"]
+
+    try:
+        return [folder / name.rstrip("/").rpartition("/")[2] for name in sorted(patiently(find, "list", folder))]
+    except FileNotFoundError:
+        return []
+
+
+def last_touched(folder: Any) -> datetime | None:
+    """When a file in or below a folder was last written; ``None`` when there is none.
+
+    Raises:
+        StorageError: Storage refused.
+    """
+    found = patiently(lambda: folder.fs.find(folder.path, detail=True), "list", folder)
+    return max(map(_written, found.values()), default=None)
+
+
+def _written(info: dict[str, Any]) -> datetime:
+    # fsspec has no word of its own for it: local disks say mtime, S3 LastModified, others updated or created.
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = info.get(key)
+        if isinstance(value, (int, float)):
+            return datetime.fromtimestamp(value, timezone.utc)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+    raise StorageError(f"storage does not say when {info.get('name')} was written: it cannot be removed by age")
+
+
+def remove_file(path: Any) -> None:
+    """Remove a file; that there is none is no error. On a local disk also the folders around it that are empty then.
+
+    Raises:
+        StorageError: Storage refused.
+    """
+    with suppress(FileNotFoundError):
+        patiently(lambda: path.fs.rm_file(path.path), "remove", path)
+    if is_local(path):
+        with suppress(OSError):  # not empty
+            for parent in list(Path(path.path).parents)[:2]:
+                parent.rmdir()
+
+
+def remove_folder(folder: Any) -> None:
+    """Remove a folder and all in it; on a local disk also the folders around it that are empty then.
+
+    Raises:
+        StorageError: Storage refused.
+    """
+    patiently(lambda: folder.fs.rm(folder.path, recursive=True), "remove", folder)
+    if is_local(folder):
+        with suppress(OSError):  # not empty
+            for parent in list(Path(folder.path).parents)[:2]:
+                parent.rmdir()

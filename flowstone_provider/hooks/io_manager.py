@@ -1,0 +1,259 @@
+"""The base of IO managers that are Airflow hooks: options from a connection, lineage, checks.
+
+A manager of a plugin subclasses `IOManagerHook` and writes the primitives: ``put_blob``, ``put_table``, ``get_blob``,
+``get_table``, ``receipt``, ``delete``, ``list_assets``, ``list_partitions``, ``uri``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from flowstone_provider import lineage, registry, telemetry
+from flowstone_provider.contracts.io_manager import (
+    AssetKey,
+    Condition,
+    IOManager,
+    Kind,
+    StoredAsset,
+    check_reference,
+)
+from flowstone_provider.contracts.options import Options
+from flowstone_provider.contracts.partition import decode, encode
+from flowstone_provider.errors import (
+    AssetDamagedError,
+    AssetNotFoundError,
+    AssetReplacedError,
+    OptionsError,
+    ValueKindError,
+)
+from flowstone_provider.hooks.values import arrow, batches_of, blob, blob_given_as, given_as, kind_of
+
+log = logging.getLogger(__name__)
+
+# How many partitions a message names.
+_NAMED = 10
+
+
+class IOManagerHook(BaseHook, IOManager):
+    """An IO manager that is an Airflow hook.
+
+    Args:
+        flowstone_conn_id: A connection of the hook's type: its extra has options, for those that are not given here.
+        **options: See the class's ``options`` model.
+
+    Raises:
+        OptionsError: An option is misspelt, or does not fit.
+    """
+
+    conn_name_attr = "flowstone_conn_id"
+    options: ClassVar[type[Options]] = Options
+    kinds: ClassVar[tuple[Kind, ...]] = ("json", "bytes", "table")
+    """What it can keep."""
+
+    def __init__(self, flowstone_conn_id: str | None = None, **options: Any) -> None:
+        super().__init__()
+        self.flowstone_conn_id = flowstone_conn_id
+        self._given = options
+        if flowstone_conn_id is None:
+            _ = self.opts
+
+    @cached_property
+    def opts(self) -> Any:
+        """The options, with those of the connection."""
+        extra: dict[str, Any] = {}
+        if self.flowstone_conn_id is not None:
+            connection = self.get_connection(self.flowstone_conn_id)
+            if connection.conn_type != self.conn_type:
+                raise OptionsError(
+                    f"the connection {self.flowstone_conn_id!r} is of type {connection.conn_type!r}, not "
+                    f"{self.conn_type!r}"
+                )
+            extra = {name: value for name, value in connection.extra_dejson.items() if value not in (None, "")}
+        return self.options(**{**extra, **self._given})
+
+    # What a subclass writes
+
+    @abstractmethod
+    def put_blob(self, key: AssetKey, kind: Kind, chunks: Iterable[bytes]) -> StoredAsset:
+        """Keep a JSON value or bytes, whole or not at all, in the place of what is there."""
+
+    @abstractmethod
+    def put_table(self, key: AssetKey, reader: Any) -> StoredAsset:
+        """Keep a table, a record batch reader, whole or not at all, in the place of what is there."""
+
+    @abstractmethod
+    def get_blob(self, key: AssetKey, receipt: StoredAsset) -> Iterable[bytes]:
+        """What `put_blob` kept."""
+
+    @abstractmethod
+    def get_table(
+        self, key: AssetKey, receipt: StoredAsset, columns: Sequence[str] | None, where: Sequence[Condition]
+    ) -> Any:
+        """What `put_table` kept, as a record batch reader."""
+
+    # What users call
+
+    def store(self, key: AssetKey, value: Any) -> StoredAsset:
+        """See `IOManager.store`."""
+        kind = kind_of(value)
+        if kind not in self.kinds:
+            raise ValueKindError(
+                f"{key}: {type(self).__name__} keeps {' and '.join(self.kinds)}, not a value of kind {kind} "
+                f"({type(value).__qualname__}); choose another io_manager for it"
+            )
+        about = self._about(key)
+        started = time.monotonic()
+        with telemetry.span("flowstone.asset.store", about):
+            if kind == "table":
+                receipt = self.put_table(key, batches_of(value))
+            else:
+                receipt = self.put_blob(key, kind, blob(kind, value))
+        measured = {"bytes": receipt.bytes, "rows": receipt.rows or 0, "seconds": time.monotonic() - started}
+        telemetry.emit("flowstone.asset.store", measured, about)
+        log.info("stored %s: %s", key, receipt.uri)
+        lineage.stored(self, key, receipt)
+        return receipt
+
+    def load(
+        self,
+        key: AssetKey,
+        as_type: Any = None,
+        *,
+        columns: Sequence[str] | None = None,
+        where: Sequence[Condition] = (),
+        checksum: str | None = None,
+    ) -> Any:
+        """See `IOManager.load`."""
+        receipt = self._receipt(key, checksum)
+        if receipt.kind == "table":
+            value = given_as(self._table(key, receipt, columns, where), as_type)
+        else:
+            if columns is not None or where:
+                raise ValueKindError(f"{key} is no table: it has no columns and rows to select")
+            value = blob_given_as(receipt.kind, self.get_blob(key, receipt), as_type)
+        self._loaded(key, receipt)
+        return value
+
+    def load_many(
+        self,
+        keys: Iterable[AssetKey],
+        as_type: Any = None,
+        *,
+        columns: Sequence[str] | None = None,
+        where: Sequence[Condition] = (),
+    ) -> Any:
+        """See `IOManager.load_many`. Tables must have one schema."""
+        found = [(key, self._receipt(key, None)) for key in keys]
+        if not found:
+            raise AssetNotFoundError("no key is given, so there is nothing to load")
+        if any(receipt.kind != "table" for _, receipt in found):
+            return [self.load(key, as_type, columns=columns, where=where) for key, _ in found]
+        (first_key, first), *others = found
+        reader = self._table(first_key, first, columns, where)
+
+        def batches() -> Iterator[Any]:
+            yield from reader
+            for key, receipt in others:
+                table = self._table(key, receipt, columns, where)
+                if table.schema.names != reader.schema.names or table.schema.types != reader.schema.types:
+                    raise ValueKindError(
+                        f"{key} has other columns than {first_key}: {_described(table.schema)} instead of "
+                        f"{_described(reader.schema)}; load them apart, or only `columns` that are the same in both"
+                    )
+                yield from table
+
+        value = given_as(arrow().RecordBatchReader.from_batches(reader.schema, batches()), as_type)
+        for key, receipt in found:
+            self._loaded(key, receipt)
+        return value
+
+    def _receipt(self, key: AssetKey, checksum: str | None) -> StoredAsset:
+        receipt = self.receipt(key)
+        if receipt is None:
+            raise self._missing(key)
+        if checksum is not None and receipt.checksum != checksum:
+            raise AssetReplacedError(
+                f"{key} was replaced at {receipt.stored_at}: the reference means {checksum}, there is "
+                f"{receipt.checksum}; clear the task that returned the reference, or load by name what there is",
+                key=str(key),
+            )
+        return receipt
+
+    def _missing(self, key: AssetKey) -> AssetNotFoundError:
+        texts = [encode(partition) for partition in islice(self.list_partitions(key.asset), _NAMED + 1)]
+        if texts:
+            more = ", …" if len(texts) > _NAMED else ""
+            others = f"; there are the partitions {', '.join(texts[:_NAMED])}{more}"
+        else:
+            others = ", nor any partition of it" if key.partition is None else ", nor of any other partition"
+        return AssetNotFoundError(f"{self.hook_name} has no value of {key}{others}", key=str(key))
+
+    def _table(
+        self, key: AssetKey, receipt: StoredAsset, columns: Sequence[str] | None, where: Sequence[Condition]
+    ) -> Any:
+        reader = self.get_table(key, receipt, columns, where)
+        # How many rows meet the conditions, nobody wrote down.
+        return reader if where else _counted(key, reader, receipt.rows)
+
+    def _loaded(self, key: AssetKey, receipt: StoredAsset) -> None:
+        telemetry.emit("flowstone.asset.load", {"bytes": receipt.bytes, "rows": receipt.rows or 0}, self._about(key))
+        lineage.loaded(self, key, receipt)
+
+    def _about(self, key: AssetKey) -> dict[str, str]:
+        return {"io_manager": self.hook_name, "asset": key.asset, "partition": key.text or ""}
+
+
+def _counted(key: AssetKey, reader: Any, rows: int | None) -> Any:
+    """The same batches; at their end the rows are as many as were stored, or else it is an error."""
+
+    def batches() -> Iterator[Any]:
+        found = 0
+        for batch in reader:
+            found += batch.num_rows
+            yield batch
+        if rows is not None and found != rows:
+            raise AssetDamagedError(f"{key} has {found:,} rows, but {rows:,} were stored: store it again", key=str(key))
+
+    return arrow().RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def _described(schema: Any) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
+
+
+def create_io_manager(name: str, **options: Any) -> IOManager:
+    """The IO manager of a name, with the options that an alias gives it.
+
+    Raises:
+        UnknownNameError: No such IO manager.
+        OptionsError: The options do not fit it.
+    """
+    resolved = registry.io_managers.resolve(name)
+    cls: Any = resolved.cls
+    manager: IOManager = cls(**{**resolved.options, **options})
+    return manager
+
+
+def load_reference(
+    reference: Any, as_type: Any = None, *, columns: Sequence[str] | None = None, where: Sequence[Condition] = ()
+) -> Any:
+    """The value that a reference stands for.
+
+    Raises:
+        ReferenceError: It is no reference to an asset, or one of another version.
+        AssetNotFoundError: The value is deleted.
+        AssetReplacedError: It was replaced.
+    """
+    checked = check_reference(reference)
+    text = checked["partition"]
+    key = AssetKey(checked["asset"], None if text is None else decode(text))
+    manager: Any = create_io_manager(checked["io_manager"])
+    return manager.load(key, as_type, columns=columns, where=where, checksum=checked["checksum"])
