@@ -13,6 +13,7 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Scatter a million items through a hundred tasks, and know the outcome of every one.",
         "task-decorators": [
             {"name": "scatter", "class-name": "flowstone_provider.decorators.scatter.scatter_task"},
+            {"name": "materialize", "class-name": "flowstone_provider.decorators.materialize.materialize_task"},
         ],
         "cli": ["flowstone_provider.cli.get_commands"],
         "config": {

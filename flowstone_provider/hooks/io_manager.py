@@ -29,12 +29,23 @@ from flowstone_provider.contracts.options import Options
 from flowstone_provider.contracts.partition import decode, encode
 from flowstone_provider.errors import (
     AssetDamagedError,
+    AssetError,
     AssetNotFoundError,
     AssetReplacedError,
     OptionsError,
     ValueKindError,
 )
-from flowstone_provider.hooks.values import arrow, batches_of, blob, blob_given_as, given_as, kind_of
+from flowstone_provider.hooks.values import (
+    TABLE_TYPES,
+    arrow,
+    batches_of,
+    blob,
+    blob_given_as,
+    element_of,
+    given_as,
+    kind_of,
+    type_name,
+)
 
 log = logging.getLogger(__name__)
 
@@ -180,11 +191,7 @@ class IOManagerHook(BaseHook, IOManager):
         if receipt is None:
             raise self._missing(key)
         if checksum is not None and receipt.checksum != checksum:
-            raise AssetReplacedError(
-                f"{key} was replaced at {receipt.stored_at}: the reference means {checksum}, there is "
-                f"{receipt.checksum}; clear the task that returned the reference, or load by name what there is",
-                key=str(key),
-            )
+            raise _replaced(key, receipt, checksum)
         return receipt
 
     def _missing(self, key: AssetKey) -> AssetNotFoundError:
@@ -252,8 +259,62 @@ def load_reference(
         AssetNotFoundError: The value is deleted.
         AssetReplacedError: It was replaced.
     """
+    key, name, checksum = _meant(reference)
+    return create_io_manager(name).load(key, as_type, columns=columns, where=where, checksum=checksum)
+
+
+def load_references(
+    references: Sequence[Any],
+    as_type: Any = None,
+    *,
+    columns: Sequence[str] | None = None,
+    where: Sequence[Condition] = (),
+) -> Any:
+    """The values of several references: as a type of tables one table of all, otherwise a list of the values.
+
+    Args:
+        references: In the order of the values.
+        as_type: ``list[X]`` gives each value as an ``X``.
+        columns: Of tables, only these.
+        where: Of tables, only the rows that meet all of these.
+
+    Raises:
+        ReferenceError: One is no reference to an asset, or of another version.
+        AssetError: For one table of all, they must have one IO manager.
+        AssetNotFoundError: A value is deleted.
+        AssetReplacedError: A value was replaced.
+    """
+    if type_name(as_type) not in TABLE_TYPES:
+        each = element_of(as_type)
+        return [load_reference(reference, each, columns=columns, where=where) for reference in references]
+    meant = [_meant(reference) for reference in references]
+    names = {name for _, name, _ in meant}
+    if len(names) != 1:
+        raise AssetError(
+            f"values of the IO managers {', '.join(sorted(names))} cannot be loaded as one table: ask for a list"
+        )
+    manager = create_io_manager(*names)
+    for key, _, checksum in meant:
+        receipt = manager.receipt(key)
+        if receipt is not None and receipt.checksum != checksum:
+            raise _replaced(key, receipt, checksum)
+    return manager.load_many([key for key, _, _ in meant], as_type, columns=columns, where=where)
+
+
+def _meant(reference: Any) -> tuple[AssetKey, str, str]:
+    """Key, IO manager and checksum of what a reference stands for."""
     checked = check_reference(reference)
     text = checked["partition"]
-    key = AssetKey(checked["asset"], None if text is None else decode(text))
-    manager: Any = create_io_manager(checked["io_manager"])
-    return manager.load(key, as_type, columns=columns, where=where, checksum=checked["checksum"])
+    return (
+        AssetKey(checked["asset"], None if text is None else decode(text)),
+        checked["io_manager"],
+        checked["checksum"],
+    )
+
+
+def _replaced(key: AssetKey, receipt: StoredAsset, meant: str) -> AssetReplacedError:
+    return AssetReplacedError(
+        f"{key} was replaced at {receipt.stored_at}: the reference means {meant}, there is {receipt.checksum}; clear "
+        "the task that returned the reference, or load by name what there is",
+        key=str(key),
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import orjson
 
@@ -18,6 +20,13 @@ _CHUNK = 1 << 20
 _TABLES = (
     "a pyarrow Table, RecordBatch or RecordBatchReader, an iterator of record batches, a pandas or polars DataFrame"
 )
+TABLE_TYPES = ("pyarrow.Table", "pyarrow.RecordBatchReader", "Iterator", "pandas.DataFrame", "polars.DataFrame")
+"""Names of types that a table is given as, and only a table; see `type_name`."""
+
+# Annotations as text.
+_OPTIONAL = re.compile(r"(?:typing\.)?Optional\[(.+)\]|(.+?)\s*\|\s*None")
+_LIST = re.compile(r"(?:typing\.)?(?:list|List|Sequence)\[(.+)\]")
+
 _STORABLE = f"JSON values, bytes, a pathlib.Path of a file, {_TABLES}"
 
 
@@ -141,6 +150,7 @@ def selected(reader: Any, columns: Sequence[str] | None, where: Sequence[Conditi
         ValueKindError: There is no such column, or no such operator.
     """
     check_selection(reader.schema.names, columns, where)
+    check_conditions(reader.schema, where)
     if not where and columns is None:
         return reader
     pa = arrow()
@@ -169,6 +179,23 @@ def check_selection(names: Sequence[str], columns: Sequence[str] | None, where: 
     for column, operator, _ in where:
         if operator not in _OPERATORS:
             raise ValueKindError(f"the condition on {column!r} has the operator {operator!r}, not {_OPERATORS}")
+
+
+def check_conditions(schema: Any, where: Sequence[Condition]) -> None:
+    """Check that conditions compare columns with values of their types.
+
+    Raises:
+        ValueKindError: One does not.
+    """
+    for condition in where:
+        try:
+            schema.empty_table().filter(expression([condition]))
+        except (arrow().ArrowException, TypeError) as error:
+            column, operator, value = condition
+            raise ValueKindError(
+                f"the condition {column} {operator} {value!r:.100} does not fit the column's type, "
+                f"{schema.field(column).type}: {error}"
+            ) from error
 
 
 _OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in")
@@ -232,9 +259,16 @@ def type_name(as_type: Any) -> str:
 
     The libraries need not be installed, and an annotation may be text.
     """
+    if not isinstance(as_type, str):
+        # Of "X | None", X.
+        members = [member for member in get_args(as_type) if member is not NoneType]
+        if get_origin(as_type) in (Union, UnionType) and len(members) == 1:
+            as_type = members[0]
     if as_type is None or as_type is Any:
         return ""
     text = as_type if isinstance(as_type, str) else _qualified(getattr(as_type, "__origin__", None) or as_type)
+    optional = _OPTIONAL.fullmatch(text.strip("\"' "))
+    text = (optional[1] or optional[2]) if optional else text
     bare = text.partition("[")[0].strip("\"' ")
     last = bare.rpartition(".")[2]
     if last in ("Table", "RecordBatchReader"):
@@ -244,6 +278,14 @@ def type_name(as_type: Any) -> str:
     if last in ("Iterator", "Iterable", "Generator"):
         return "Iterator"
     return "" if last in ("Any", "object", "_empty") else last
+
+
+def element_of(as_type: Any) -> Any:
+    """Of ``list[X]``, also as text, the X; otherwise any type."""
+    if isinstance(as_type, str):
+        found = _LIST.fullmatch(as_type.strip("\"' "))
+        return found[1] if found else None
+    return next(iter(get_args(as_type)), None) if get_origin(as_type) is not None else None
 
 
 def _qualified(cls: Any) -> str:
