@@ -3,13 +3,13 @@
 ::
 
     flights/enriched/receipt.json                          an asset without partitions
-    flights/enriched/4f1a….parquet
-    flights/enriched/p=2026-01-15/receipt.json     one partition
-    flights/enriched/p=2026-01-15/9c2e….json
+    flights/enriched/4f1a…-00000.parquet
+    flights/enriched/p=2026-01-15/receipt.json             one partition
+    flights/enriched/p=2026-01-15/9c2e…-00000.json
 
-The receipt names the value's file, which is never written again. A value is replaced by writing a new file, then the
-receipt, at one moment; then the old file goes. What a store that died leaves behind, no receipt names: `clean` removes
-it.
+The receipt names the value's files, which are never written again; only a large table has more than one. A value is
+replaced by writing new files, then the receipt, at one moment; then the old files go. What a store that died leaves
+behind, no receipt names: `clean` removes it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from __future__ import annotations
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import orjson
 
@@ -31,15 +33,22 @@ from flowstone_provider.hooks._tables import ParquetStream, read_parquet
 from flowstone_provider.hooks.io_manager import IOManagerHook
 from flowstone_provider.hooks.values import schema_of
 
-T = TypeVar("T")
-
 _RECEIPT = "receipt.json"
 _PARTITION = "p="
 _SUFFIXES: dict[Kind, str] = {"json": "json", "bytes": "bin", "table": "parquet"}
 _CHUNK = 1 << 20
 
-# How often a reader looks again when a value is replaced under its hands.
-_ATTEMPTS = 5
+
+@dataclass(frozen=True, slots=True)
+class Receipt(StoredAsset):
+    """What a receipt's file says."""
+
+    files: list[str]
+    """The names of the value's files, in its folder."""
+
+    def dump(self) -> dict[str, Any]:
+        """See `StoredAsset.dump`: where a manager keeps a value is its own affair."""
+        return {name: getattr(self, name) for name in StoredAsset.__dataclass_fields__}
 
 
 class FolderManager(IOManagerHook):
@@ -54,72 +63,81 @@ class FolderManager(IOManagerHook):
 
     def put_blob(self, key: AssetKey, kind: Kind, chunks: Iterable[bytes]) -> StoredAsset:
         """See `IOManagerHook.put_blob`."""
-        return self._put(key, kind, chunks, lambda: (None, None))
+        return self._put(key, kind, [chunks], lambda: (None, None))
 
     def put_table(self, key: AssetKey, reader: Any) -> StoredAsset:
         """See `IOManagerHook.put_table`."""
-        stream = ParquetStream(reader)
-        return self._put(key, "table", stream.chunks(), lambda: (stream.rows, schema_of(reader.schema)))
+        return self.put_stream(key, ParquetStream(reader), schema_of(reader.schema))
+
+    def put_stream(self, key: AssetKey, stream: ParquetStream, schema: dict[str, str]) -> StoredAsset:
+        """Keep a table, as Parquet files."""
+        return self._put(key, "table", stream.files(), lambda: (stream.rows, schema))
 
     def _put(
         self,
         key: AssetKey,
         kind: Kind,
-        chunks: Iterable[bytes],
+        files: Iterable[Iterable[bytes]],
         about: Callable[[], tuple[int | None, dict[str, str] | None]],
     ) -> StoredAsset:
         folder = _folder(key)
-        name = f"{folder}/{uuid.uuid4().hex}.{_SUFFIXES[kind]}"
+        unique = uuid.uuid4().hex
+        names: list[str] = []
         digest = Digest()
-        old = self._read_receipt(key)
+        old = None
+        with suppress(AssetDamagedError):  # a receipt that cannot be read is replaced like any other
+            old = self.receipt(key)
         try:
-            self.files.put(name, digest.through(chunks))
+            for number, chunks in enumerate(files):
+                names.append(f"{unique}-{number:05}.{_SUFFIXES[kind]}")
+                self.files.put(f"{folder}/{names[-1]}", digest.through(chunks))
             rows, schema = about()
-            receipt = StoredAsset(
-                uri=self.files.uri(name),
+            receipt = Receipt(
+                uri=self._value_uri(folder, names),
                 kind=kind,
                 bytes=digest.bytes,
                 rows=rows,
                 schema=schema,
                 checksum=str(digest),
                 stored_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+                files=names,
             )
-            written = {"version": 1, "file": name.rpartition("/")[2], **receipt.dump()}
+            written = {"version": 1, "files": names, **receipt.dump()}
             self.files.replace(f"{folder}/{self.receipt_name}", orjson.dumps(written, option=orjson.OPT_INDENT_2))
         except BaseException:
-            self.files.remove([name])
+            self.files.remove([f"{folder}/{name}" for name in names])
             raise
         if old is not None:
-            self.files.remove([f"{folder}/{old['file']}"])
+            self.files.remove([f"{folder}/{name}" for name in old.files])
         return receipt
 
-    def receipt(self, key: AssetKey) -> StoredAsset | None:
-        """See `IOManager.receipt`."""
-        found = self._read_receipt(key)
-        if found is None:
-            return None
-        return StoredAsset(**{name: found[name] for name in StoredAsset.__dataclass_fields__})
+    def _value_uri(self, folder: str, names: list[str]) -> str:
+        return self.files.uri(f"{folder}/{names[0]}")
 
-    def _read_receipt(self, key: AssetKey) -> dict[str, Any] | None:
-        name = f"{_folder(key)}/{self.receipt_name}"
+    def receipt(self, key: AssetKey) -> Receipt | None:
+        """See `IOManager.receipt`."""
+        return self._read_receipt(_folder(key))
+
+    def _read_receipt(self, folder: str) -> Receipt | None:
+        name = f"{folder}/{self.receipt_name}"
         data = self.files.get(name)
         if data is None:
             return None
         try:
-            found: dict[str, Any] = orjson.loads(data)
+            found = orjson.loads(data)
             if found["version"] != 1:
                 raise AssetDamagedError(
                     f"{self.files.uri(name)} has version {found['version']}; this package reads version 1"
                 )
-            _ = found["file"], found["checksum"]
+            return Receipt(**{name: found[name] for name in Receipt.__dataclass_fields__})
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise AssetDamagedError(f"{self.files.uri(name)} is no receipt: {error!r}; store {key} again") from error
-        return found
+            raise AssetDamagedError(f"{self.files.uri(name)} is no receipt: {error!r}; store it again") from error
 
     def get_blob(self, key: AssetKey, receipt: StoredAsset) -> Iterable[bytes]:
         """See `IOManagerHook.get_blob`."""
         digest = Digest()
-        with self._open(key, receipt) as file:
+        ((file, _),) = self._open(key, receipt)
+        with file:
             yield from digest.through(iter(lambda: file.read(_CHUNK), b""))
         if str(digest) != receipt.checksum:
             raise AssetDamagedError(
@@ -131,17 +149,19 @@ class FolderManager(IOManagerHook):
         self, key: AssetKey, receipt: StoredAsset, columns: Sequence[str] | None, where: Sequence[Condition]
     ) -> Any:
         """See `IOManagerHook.get_table`."""
-        return read_parquet([self._open(key, receipt)], receipt.uri, columns, where)
+        return read_parquet(self._open(key, receipt), columns, where)
 
-    def _open(self, key: AssetKey, receipt: StoredAsset) -> Any:
-        name = f"{_folder(key)}/{receipt.uri.rpartition('/')[2]}"
+    def _open(self, key: AssetKey, receipt: Any) -> list[tuple[Any, str]]:
+        """The files of a value, open, each with its URL."""
+        names = [f"{_folder(key)}/{name}" for name in receipt.files]
         try:
-            return self.files.open(name)
+            return [(self.files.open(name), self.files.uri(name)) for name in names]
         except FileNotFoundError as error:
             now = self.receipt(key)
-            if now is None or now.uri != receipt.uri:
+            if now is None or now.files != receipt.files:
                 raise StorageError(f"{key} was replaced or deleted while it was loaded; load it again") from error
-            raise AssetDamagedError(f"{receipt.uri} is gone, although it is stored: store {key} again") from error
+            gone = f"{receipt.uri} is gone or lacks a file, although it is stored: store {key} again"
+            raise AssetDamagedError(gone) from error
 
     def delete(self, key: AssetKey) -> None:
         """See `IOManager.delete`."""
@@ -183,10 +203,11 @@ class FolderManager(IOManagerHook):
     def _clean(self, folder: str | None, files: list[Any], before: datetime) -> int:
         if folder is None:
             return 0
-        kept = {self.receipt_name}
-        data = self.files.get(f"{folder}/{self.receipt_name}")
-        if data is not None:
-            kept.add(orjson.loads(data)["file"])
+        try:
+            receipt = self._read_receipt(folder)
+        except AssetDamagedError:  # nobody knows what belongs to the value
+            return 0
+        kept = {self.receipt_name, *(receipt.files if receipt else [])}
         old = [
             found
             for found in files
