@@ -11,36 +11,15 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
-import tenacity
-
 from flowstone_provider.contracts.item_reader import Resources
-from flowstone_provider.errors import SourceChangedError, SourceNotFoundError, SourceUnavailableError
-from flowstone_provider.readers._aws import aws_errors
+from flowstone_provider.readers._aws import READING, aws_errors
 from flowstone_provider.readers._listing import SourceFile
+from flowstone_provider.s3_objects import ObjectStream, ObjectVersion, place_of
 
 # Bytes of an object that is kept in memory as a whole; a larger one is read as a stream.
 _WHOLE = 8 << 20
-
-# Bytes read from a connection at once: what a cut costs at most.
-_CHUNK = 256 << 10
-
-# How often reading goes on after a connection was cut off, without a byte in between, and the seconds to wait before.
-_ATTEMPTS = 5
-_WAIT = tenacity.wait_random_exponential(multiplier=0.2, max=10)
-
-
-def url_of(bucket: str, key: str) -> str:
-    """The URL of an object. A key may hold any character; nothing in it is escaped."""
-    return f"s3://{bucket}/{key}"
-
-
-def place_of(url: str) -> tuple[str, str]:
-    """Bucket and key of a URL that `url_of` made."""
-    bucket, _, key = url.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 class S3Objects:
@@ -105,8 +84,12 @@ class S3Objects:
         return self._pool
 
     def _whole(self, file: SourceFile) -> bytes:
-        with ObjectStream(self.s3, file, closing=self._closing) as stream:
+        with self._stream(file) as stream:
             return stream.readall()
+
+    def _stream(self, file: SourceFile, *, pieces: bool = False) -> ObjectStream:
+        version = ObjectVersion(file.url, file.size or 0, file.etag)
+        return ObjectStream(self.s3, version, READING, pieces=pieces, closing=self._closing)
 
     def pin(self, files: Iterable[SourceFile]) -> None:
         """Open files in this version, and say without asking that they are as they were: opening them will tell."""
@@ -158,7 +141,7 @@ class S3Objects:
             return io.BytesIO(self._fetched[url].result())
         if pieces and (file.size or 0) <= _WHOLE:
             return io.BytesIO(self._whole(file))
-        return ObjectStream(self.s3, file, pieces=pieces, closing=self._closing)
+        return self._stream(file, pieces=pieces)
 
     def close(self) -> None:
         """End the threads and the connections."""
@@ -184,141 +167,3 @@ class _Path:
     def open(self, mode: str, *, cache_type: str | None = None, **how: Any) -> io.IOBase:
         """Open for reading bytes. Without a cache, as Parquet is read, only pieces are wanted."""
         return self.fs.open(self.path, pieces=cache_type == "none")
-
-
-class _CutError(Exception):
-    """A connection broke while an object was read."""
-
-
-class ObjectStream(io.RawIOBase):
-    """An object as a file.
-
-    Args:
-        s3: A boto3 client.
-        file: The object, in the version that is meant.
-        pieces: Each piece is asked for by itself, so that reading here and there costs no more than what is read.
-        closing: When it is set, reading does not wait to go on after a cut.
-    """
-
-    def __init__(self, s3: Any, file: SourceFile, *, pieces: bool = False, closing: threading.Event) -> None:
-        super().__init__()
-        self._s3 = s3
-        self._file = file
-        self._size = file.size or 0
-        self._pieces = pieces
-        self._body: Any = None
-        self._at = 0
-        self._going_on = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_CutError),
-            stop=tenacity.stop_any(tenacity.stop_after_attempt(_ATTEMPTS), tenacity.stop_when_event_set(closing)),
-            wait=_WAIT,
-            sleep=tenacity.sleep_using_event(closing),
-            reraise=True,
-        )
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is; the connection begins anew where reading goes on."""
-        return True
-
-    def tell(self) -> int:
-        """The offset of the next byte."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to an offset; costs nothing until the next read."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if base + offset != self._at:
-            self._let_go()
-            self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def readall(self) -> bytes:
-        """All that is left."""
-        return self.read(-1)
-
-    def read(self, size: int | None = -1) -> bytes:
-        """So many bytes; fewer only at the end.
-
-        Raises:
-            SourceChangedError: The object was written anew, or deleted.
-            SourceUnavailableError: The connection was cut off again and again.
-        """
-        left = max(0, self._size - self._at)
-        end = self._at + (left if size is None or size < 0 else min(size, left))
-        if self._pieces:
-            return self._read(end - self._at) if end > self._at else b""
-        chunks = []
-        while self._at < end:
-            chunks.append(self._read(min(_CHUNK, end - self._at)))
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _read(self, size: int) -> bytes:
-        url = self._file.url
-        try:
-            with aws_errors(url, url=url):
-                data: bytes = self._going_on(self._once, size)
-        except _CutError as error:
-            raise SourceUnavailableError(
-                f"cannot read {url}: the connection was cut off {_ATTEMPTS} times after {self._at:,} of {self._size:,} "
-                f"bytes ({error}); check the network",
-                url=url,
-                offset=self._at,
-            ) from error
-        except SourceNotFoundError as error:
-            raise SourceChangedError(
-                f"{url} was deleted since it was listed; clear the plan task to plan anew", url=url
-            ) from error
-        self._at += len(data)
-        return data
-
-    def _once(self, size: int) -> bytes:
-        from botocore.exceptions import HTTPClientError, IncompleteReadError
-        from urllib3.exceptions import HTTPError
-
-        if self._body is None:
-            self._body = self._get(self._at + size if self._pieces else None)
-        try:
-            data: bytes = self._body.read(size)
-            if len(data) < size:
-                # botocore compares the length only when asked for more.
-                raise _CutError(f"{len(data)} bytes of {size} came")
-            if self._pieces or self._at + size == self._size:
-                # Only now botocore compares the checksum.
-                self._body.read(1)
-                self._let_go()
-            return data
-        except (HTTPClientError, IncompleteReadError, HTTPError, OSError) as error:
-            self._let_go()
-            raise _CutError(f"{type(error).__name__}: {error}") from error
-        except BaseException:
-            self._let_go()
-            raise
-
-    def _get(self, end: int | None) -> Any:
-        bucket, key = place_of(self._file.url)
-        request = {"Bucket": bucket, "Key": key, "IfMatch": f'"{self._file.etag}"'}
-        if self._at or end is not None:
-            request["Range"] = f"bytes={self._at}-{'' if end is None else end - 1}"
-        return self._s3.get_object(**request)["Body"]
-
-    def _let_go(self) -> None:
-        if self._body is not None:
-            # An answer that is not read to its end costs its connection.
-            with suppress(OSError):
-                self._body.close()
-            self._body = None
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._let_go()
-        super().close()

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from flowstone_provider.readers._listing import SourceFile
-from flowstone_provider.readers._s3_objects import place_of
+from flowstone_provider.s3_objects import place_of
 
 # What asking for an object costs, as bytes that could be read in the same time: about 5 ms at 100 MB/s.
 _REQUEST_BYTES = 500_000

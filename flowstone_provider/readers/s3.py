@@ -21,13 +21,14 @@ from flowstone_provider.contracts.options import is_deferred
 from flowstone_provider.errors import ReaderError
 from flowstone_provider.readers._aws import aws_errors
 from flowstone_provider.readers._listing import SourceFile, changed
-from flowstone_provider.readers._s3_objects import S3Objects, place_of, url_of
+from flowstone_provider.readers._s3_objects import S3Objects
 from flowstone_provider.readers._s3_ranges import KeyRange, Tally, cut_keys
 from flowstone_provider.readers.csv import CsvReader
 from flowstone_provider.readers.files import FileReader
 from flowstone_provider.readers.json import JsonReader
 from flowstone_provider.readers.jsonl import JsonlReader
 from flowstone_provider.readers.parquet import ParquetReader
+from flowstone_provider.s3_objects import check_bucket, place_of, url_of
 
 # Keys of a request; S3 gives no more (ListObjectsV2, "MaxKeys").
 _KEYS = 1_000
@@ -43,23 +44,14 @@ _FORMATS: dict[str, type[FileReader]] = {
 _OURS = ("path", "conn_id", "max_items", "part")
 
 
-def _bucket(value: str) -> str:
-    if not value or "/" in value:
-        raise ValueError("is no name of a bucket; of s3://raw/2026/ the bucket is 'raw' and the prefix '2026/'")
-    if "@" in value:
-        raise ValueError("is no name of a bucket; give the connection as `conn_id`")
-    if value.endswith("--x-s3"):
-        # "Directory buckets do not support StartAfter", and list in no order (ListObjectsV2).
-        raise ValueError("is a directory bucket, which lists its keys in no order; use a general purpose bucket")
-    return value
-
-
 class S3Options(ReaderOptions):
     """Options of the ``s3`` reader."""
 
     title: ClassVar[str] = "s3"
 
-    bucket: Annotated[str, AfterValidator(_bucket)] = Field(description="The bucket, or the alias of an access point.")
+    bucket: Annotated[str, AfterValidator(check_bucket)] = Field(
+        description="The bucket, or the alias of an access point."
+    )
     prefix: str = Field(
         default="", description="What the keys begin with: `a/` means that folder, `a` also `ab/` and `a.csv`."
     )

@@ -26,10 +26,11 @@ from flowstone_provider.contracts.item_reader import (
 )
 from flowstone_provider.errors import BadRecordError, ReaderError, SourceAccessError, SourceNotFoundError
 from flowstone_provider.readers._listing import SourceFile, look_at
-from flowstone_provider.readers._s3_objects import S3Objects, place_of, url_of
+from flowstone_provider.readers._s3_objects import S3Objects
 from flowstone_provider.readers.csv import CsvOptions, CsvReader
 from flowstone_provider.readers.files import FileReader, Part, cut
 from flowstone_provider.readers.parquet import ParquetOptions, ParquetReader
+from flowstone_provider.s3_objects import place_of, url_of
 
 # Data files are looked at one by one: that is waiting for the store.
 _LOOKS_AT_ONCE = 16

@@ -7,8 +7,8 @@ from typing import Any
 
 import tenacity
 
+from flowstone_provider import s3_objects
 from flowstone_provider.contracts.item_reader import ItemReader
-from flowstone_provider.readers import _s3_objects
 from flowstone_provider.readers.s3 import S3Reader
 from tests.services.s3 import S3Server
 from tests.support.resources import ServiceResources
@@ -19,7 +19,7 @@ def no_waiting(monkeypatch: Any) -> None:
     import botocore.endpoint
 
     monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda seconds: None))
-    monkeypatch.setattr(_s3_objects, "_WAIT", tenacity.wait_none())
+    monkeypatch.setattr(s3_objects, "_WAIT", tenacity.wait_none())
 
 
 def client_of(server: S3Server, url: str | None = None, **config: Any) -> Any:

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from flowstone_provider import s3_objects
 from flowstone_provider.readers import _s3_objects, _streams, csv, jsonl, parquet, s3
 from flowstone_provider.readers.s3 import S3Reader
 from flowstone_provider.readers.s3_inventory import S3InventoryReader
@@ -59,7 +60,7 @@ class ContentsOfLines(OfContents):
     @pytest.fixture(autouse=True)
     def _streamed(self, monkeypatch):
         monkeypatch.setattr(_s3_objects, "_WHOLE", 150)
-        monkeypatch.setattr(_s3_objects, "_CHUNK", 100)
+        monkeypatch.setattr(s3_objects, "_CHUNK", 100)
 
     def write(self, folder, count):
         items = [{"n": number, "text": "Grüße 🌍"} for number in range(count)]
