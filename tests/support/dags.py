@@ -5,6 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 
+def make_known(dag: Any) -> None:
+    """Make a DAG known to Airflow, as if its file had been parsed."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    try:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag, sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag("/dev/null", collect_dags=False)
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+
+
 def run_dag(dag: Any, conf: dict[str, Any] | None = None, **test_options: Any) -> Any:
     """Make a DAG known to Airflow and run it with ``dag.test()``.
 
@@ -18,17 +33,7 @@ def run_dag(dag: Any, conf: dict[str, Any] | None = None, **test_options: Any) -
     Returns:
         The ``DagRun``: ``state``, ``get_task_instances()``.
     """
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-
-    try:
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    except ImportError:  # Airflow 3.1
-        from airflow.models.dagbag import DagBag, sync_bag_to_db
-
-    DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag("/dev/null", collect_dags=False)
-    bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
+    make_known(dag)
     return dag.test(run_conf=conf, **test_options)
 
 

@@ -114,17 +114,27 @@ def test_the_options_of_the_example_are_in_its_readme():
         assert field.is_required() or field.default is None or f"| `{field.default}` |" in row_of(text, name)
 
 
+def commands_of(group, words=""):
+    """The commands of a group with those of its groups, and the words before them."""
+    for command in group.subcommands:
+        if hasattr(command, "subcommands"):
+            yield from commands_of(command, f"{words}{command.name} ")
+        else:
+            yield f"{words}{command.name}", command
+
+
 def test_every_command_is_documented():
     from flowstone_provider.cli import get_commands
 
     text = (DOCS / "reference" / "cli.md").read_text()
     (group,) = get_commands()
-    assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == [command.name for command in group.subcommands]
-    for command in group.subcommands:
-        usage = next(line for line in text.splitlines() if line.startswith(f"    airflow flowstone {command.name} "))
+    commands = dict(commands_of(group))
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == list(commands)
+    for name, command in commands.items():
+        usage = re.search(rf"^    airflow flowstone {name} (.*\n(?:     .*\n)*)", text, re.MULTILINE)[1]
         for arg in command.args:
             flag = arg.flags[0]
-            assert (flag if flag.startswith("-") else flag.upper()) in usage
+            assert (flag if flag.startswith("-") else flag.upper()) in usage, name
 
 
 def anchors_of(page: Path) -> set[str]:

@@ -2,96 +2,62 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import orjson
 
-from flowstone_provider.errors import FlowstoneError, OptionsError
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def age(text: str) -> timedelta:
-    """``30d``, ``12h``, ``45m``, ``2w`` as a duration."""
-    match = re.fullmatch(r"(\d+)([mhdw])", text)
-    if match is None:
-        raise ArgumentTypeError(f"{text!r} is no age: write a number and m, h, d or w, as in 30d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+from flowstone_provider.cli._common import age, friendly, output, say
+from flowstone_provider.errors import OptionsError
 
 
-def get_commands() -> list[Any]:
-    """The commands that the provider adds to ``airflow``."""
-    from airflow.cli.cli_config import ARG_VERBOSE, ActionCommand, Arg, GroupCommand
+def commands() -> tuple[Any, ...]:
+    """``plan``, ``status`` and ``clean``."""
+    from airflow.cli.cli_config import ARG_VERBOSE, ActionCommand, Arg
 
     dag, run = Arg(("dag_id",), help="The DAG"), Arg(("run_id",), help="The DAG run")
-    output = Arg(("-o", "--output"), help="How to print", choices=("table", "json"), default="table")
-    return [
-        GroupCommand(
-            name="flowstone",
-            help="Look at scatters, and tidy up after them",
-            subcommands=(
-                ActionCommand(
-                    name="plan",
-                    help="Dry run: the items and batches that a scatter would have now",
-                    func=_friendly(plan),
-                    args=(
-                        dag,
-                        Arg(("task_id",), help="The plan task, or the scatter (its task group)"),
-                        Arg(("--conf",), help="The run's conf, as JSON", default="{}"),
-                        Arg(("--date",), help="The logical date, for templates (default: now)", default=None),
-                        output,
-                        ARG_VERBOSE,
-                    ),
-                ),
-                ActionCommand(
-                    name="status",
-                    help="How far the scatters of a run are",
-                    func=_friendly(status),
-                    args=(dag, run, output, ARG_VERBOSE),
-                ),
-                ActionCommand(
-                    name="clean",
-                    help="Remove plans, outcomes and results",
-                    description="Removes the ledgers of scatters that were not touched for some time, or those of one "
-                    "run. Their results are gone with them.",
-                    func=_friendly(clean),
-                    args=(
-                        Arg(("--older-than",), help="Not touched for this long: 30d, 12h", type=age, default=None),
-                        Arg(("--dag-id",), help="Only of this DAG", default=None),
-                        Arg(("--run-id",), help="Only of this run (with --dag-id)", default=None),
-                        Arg(("--scatter-id",), help="Only this scatter (with --run-id)", default=None),
-                        Arg(("--dry-run",), help="Only say what would go", action="store_true"),
-                        Arg(("-y", "--yes"), help="Do not ask", action="store_true"),
-                        ARG_VERBOSE,
-                    ),
-                ),
+    return (
+        ActionCommand(
+            name="plan",
+            help="Dry run: the items and batches that a scatter would have now",
+            func=friendly(plan),
+            args=(
+                dag,
+                Arg(("task_id",), help="The plan task, or the scatter (its task group)"),
+                Arg(("--conf",), help="The run's conf, as JSON", default="{}"),
+                Arg(("--date",), help="The logical date, for templates (default: now)", default=None),
+                output(),
+                ARG_VERBOSE,
             ),
-        )
-    ]
-
-
-def _friendly(command: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
-    def run(args: Namespace) -> None:
-        from airflow.utils.cli import suppress_logs_and_warning
-
-        try:
-            suppress_logs_and_warning(command)(args)
-        except FlowstoneError as error:
-            sys.exit(f"airflow flowstone: {error}")
-
-    run.__name__ = command.__name__  # Airflow notes which command was run
-    return run
-
-
-def _say(*lines: str) -> None:
-    sys.stdout.write("\n".join(lines) + "\n")
+        ),
+        ActionCommand(
+            name="status",
+            help="How far the scatters of a run are",
+            func=friendly(status),
+            args=(dag, run, output(), ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="clean",
+            help="Remove plans, outcomes and results",
+            description="Removes the ledgers of scatters that were not touched for some time, or those of one "
+            "run. Their results are gone with them.",
+            func=friendly(clean),
+            args=(
+                Arg(("--older-than",), help="Not touched for this long: 30d, 12h", type=age, default=None),
+                Arg(("--dag-id",), help="Only of this DAG", default=None),
+                Arg(("--run-id",), help="Only of this run (with --dag-id)", default=None),
+                Arg(("--scatter-id",), help="Only this scatter (with --run-id)", default=None),
+                Arg(("--dry-run",), help="Only say what would go", action="store_true"),
+                Arg(("-y", "--yes"), help="Do not ask", action="store_true"),
+                ARG_VERBOSE,
+            ),
+        ),
+    )
 
 
 def plan(args: Namespace) -> None:
@@ -125,12 +91,12 @@ def plan(args: Namespace) -> None:
         sample = next((orjson.loads(line) for line in first), None)
     sizes = [batch.items for batch in made.batches]
     if args.output == "json":
-        _say(orjson.dumps({"items": made.items, "batches": sizes, "sample": sample}).decode())
+        say(orjson.dumps({"items": made.items, "batches": sizes, "sample": sample}).decode())
         return
     total = "unknown until the batches read their part of the source" if made.items is None else f"{made.items:,}"
-    _say(f"items    {total}", f"batches  {len(sizes):,}", *_histogram(size for size in sizes if size is not None))
+    say(f"items    {total}", f"batches  {len(sizes):,}", *_histogram(size for size in sizes if size is not None))
     if sample is not None:
-        _say("sample   " + orjson.dumps(sample.get("item", sample.get("bad"))).decode()[:2000])
+        say("sample   " + orjson.dumps(sample.get("item", sample.get("bad"))).decode()[:2000])
 
 
 def _rendered(args: Namespace) -> tuple[Any, dict[str, Any]]:
@@ -179,13 +145,13 @@ def status(args: Namespace) -> None:
         coordinator.attach(folder)
         rows[folder.name] = asdict(coordinator.status())
     if args.output == "json":
-        _say(orjson.dumps(rows).decode())
+        say(orjson.dumps(rows).decode())
     elif not rows:
-        _say(f"{args.dag_id} has no scatter in run {args.run_id} (looked in {run})")
+        say(f"{args.dag_id} has no scatter in run {args.run_id} (looked in {run})")
     for name, row in rows.items() if args.output == "table" else ():
         total = "?" if row["items"] is None else f"{row['items']:,}"
         state = "planned" if row["sealed"] else "being planned"
-        _say(
+        say(
             f"{name}: {state}, {row['batches']:,} batches, {total} items; {row['succeeded']:,} succeeded, "
             f"{row['failed']:,} failed" + (f"; stopped: {row['cancelled']}" if row["cancelled"] else "")
         )
@@ -214,12 +180,12 @@ def clean(args: Namespace) -> None:
         folder for folder in folders if before is None or (touched := last_touched(folder)) is None or touched < before
     ]
     for folder in doomed:
-        _say(f"{'would remove' if args.dry_run else 'removing'} {folder}")
+        say(f"{'would remove' if args.dry_run else 'removing'} {folder}")
     if args.dry_run or not doomed:
-        _say(f"{len(doomed)} scatters")
+        say(f"{len(doomed)} scatters")
         return
     if not args.yes and input(f"Remove {len(doomed)} scatters with their results? [y/N] ").lower() != "y":
         sys.exit("nothing was removed")
     for folder in doomed:
         remove_folder(folder)
-    _say(f"removed {len(doomed)} scatters")
+    say(f"removed {len(doomed)} scatters")
