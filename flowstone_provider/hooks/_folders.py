@@ -14,6 +14,7 @@ behind, no receipt names: `clean` removes it.
 
 from __future__ import annotations
 
+import re
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +35,12 @@ from flowstone_provider.hooks.io_manager import IOManagerHook
 from flowstone_provider.hooks.values import schema_of
 
 _RECEIPT = "receipt.json"
-_PARTITION = "p="
+PARTITION = "p="
+"""Begins the name of a partition's folder."""
+
+# A file of a value, and one that is being written on a local disk.
+_DATA = re.compile(r"[0-9a-f]{32}-\d{5,}\.(json|bin|parquet)|\.[0-9a-f]{32}-\d{5,}\.(json|bin|parquet)\.[0-9a-f]{8}")
+
 _SUFFIXES: dict[Kind, str] = {"json": "json", "bytes": "bin", "table": "parquet"}
 _CHUNK = 1 << 20
 
@@ -80,7 +86,7 @@ class FolderManager(IOManagerHook):
         files: Iterable[Iterable[bytes]],
         about: Callable[[], tuple[int | None, dict[str, str] | None]],
     ) -> StoredAsset:
-        folder = _folder(key)
+        folder = folder_of(key)
         unique = uuid.uuid4().hex
         names: list[str] = []
         digest = Digest()
@@ -116,7 +122,7 @@ class FolderManager(IOManagerHook):
 
     def receipt(self, key: AssetKey) -> Receipt | None:
         """See `IOManager.receipt`."""
-        return self._read_receipt(_folder(key))
+        return self._read_receipt(folder_of(key))
 
     def _read_receipt(self, folder: str) -> Receipt | None:
         name = f"{folder}/{self.receipt_name}"
@@ -153,7 +159,7 @@ class FolderManager(IOManagerHook):
 
     def _open(self, key: AssetKey, receipt: Any) -> list[tuple[Any, str]]:
         """The files of a value, open, each with its URL."""
-        names = [f"{_folder(key)}/{name}" for name in receipt.files]
+        names = [f"{folder_of(key)}/{name}" for name in receipt.files]
         try:
             return [(self.files.open(name), self.files.uri(name)) for name in names]
         except FileNotFoundError as error:
@@ -165,28 +171,29 @@ class FolderManager(IOManagerHook):
 
     def delete(self, key: AssetKey) -> None:
         """See `IOManager.delete`."""
-        folder = _folder(key)
+        folder = folder_of(key)
         # The receipt first: from then on there is no value.
         self.files.remove([f"{folder}/{self.receipt_name}"])
         depth = folder.count("/") + 1
-        self.files.remove([found.name for found in self.files.list(folder) if found.name.count("/") == depth])
+        files = [found.name for found in self.files.list(folder) if found.name.count("/") == depth]
+        self.files.remove(filter(self._is_ours, files))
 
     def list_assets(self) -> Iterator[str]:
         """See `IOManager.list_assets`."""
         receipts = (found.name.rpartition("/") for found in self.files.list(""))
         folders = (folder for folder, _, name in receipts if name == self.receipt_name)
-        return iter(sorted({folder.partition(f"/{_PARTITION}")[0] for folder in folders}))
+        return iter(sorted({folder.partition(f"/{PARTITION}")[0] for folder in folders}))
 
     def list_partitions(self, asset: str) -> Iterator[Partition]:
         """See `IOManager.list_partitions`."""
         for found in self.files.list(AssetKey(asset).asset):
             folder, _, name = found.name.removeprefix(f"{asset}/").rpartition("/")
-            if name == self.receipt_name and folder.startswith(_PARTITION):
-                yield decode(folder.removeprefix(_PARTITION))
+            if name == self.receipt_name and folder.startswith(PARTITION):
+                yield decode(folder.removeprefix(PARTITION))
 
     def uri(self, key: AssetKey) -> str:
         """See `IOManager.uri`."""
-        return self.files.uri(_folder(key))
+        return self.files.uri(folder_of(key))
 
     def clean(self, before: datetime) -> int:
         """See `IOManager.clean`."""
@@ -211,11 +218,20 @@ class FolderManager(IOManagerHook):
         old = [
             found
             for found in files
-            if found.name.rpartition("/")[2] not in kept and found.written is not None and found.written < before
+            if self._is_ours(found.name)
+            and found.name.rpartition("/")[2] not in kept
+            and found.written is not None
+            and found.written < before
         ]
         self.files.remove([found.name for found in old])
         return sum(found.size for found in old)
 
+    def _is_ours(self, name: str) -> bool:
+        """Whether a file has a name that stores give: what others put beside it stays."""
+        last = name.rpartition("/")[2]
+        return bool(_DATA.fullmatch(last)) or last.startswith(f".{self.receipt_name}.")
 
-def _folder(key: AssetKey) -> str:
-    return key.asset if key.text is None else f"{key.asset}/{_PARTITION}{key.text}"
+
+def folder_of(key: AssetKey) -> str:
+    """The folder of a value."""
+    return key.asset if key.text is None else f"{key.asset}/{PARTITION}{key.text}"
