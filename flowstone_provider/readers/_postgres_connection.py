@@ -37,27 +37,28 @@ class Connection:
 
     def __init__(self, connection: Any, server: str) -> None:
         packages = {cls.__module__.partition(".")[0] for cls in type(connection).__mro__}
-        self._driver = import_module("psycopg2" if "psycopg2" in packages else "psycopg")
+        self._is_2 = "psycopg2" in packages
+        self._driver = import_module("psycopg2" if self._is_2 else "psycopg")
+        self.sql = import_module(f"{self._driver.__name__}.sql")
         self._server = server
         self._connection = connection
-        self.sql = import_module(f"{self._driver.__name__}.sql")
+        self._cursor: Any = None
+
+    def begin(self) -> None:
+        """Begin the transaction."""
         # An Airflow connection may ask for rows as dicts, or for transactions of one statement.
         if self._is_2:
             plain = {"cursor_factory": import_module("psycopg2.extensions").cursor}
         else:
             plain = {"row_factory": import_module("psycopg.rows").tuple_row}
             # What is prepared would outlive the transaction, behind a PgBouncer.
-            connection.prepare_threshold = None
-        with postgres_errors(server):
-            connection.autocommit = False
+            self._connection.prepare_threshold = None
+        with postgres_errors(self._server):
+            self._connection.autocommit = False
             if self._is_2:
-                connection.set_client_encoding("UTF8")
-            self._cursor = connection.cursor(**plain)
+                self._connection.set_client_encoding("UTF8")
+            self._cursor = self._connection.cursor(**plain)
             self._cursor.execute(_BEGIN)
-
-    @property
-    def _is_2(self) -> bool:
-        return self._driver.__name__ == "psycopg2"
 
     def query(self, text: str, parameters: Any, cursor: list[str]) -> Query:
         """Let the server look at a query.
@@ -134,3 +135,7 @@ class Connection:
             block = self.fetch(sql.SQL("FETCH FORWARD {} FROM {}").format(sql.Literal(asked), name))
             last = len(block) < asked
             yield block, last
+
+    def close(self) -> None:
+        """End the transaction and close the connection. It may be closed already."""
+        self._connection.close()

@@ -20,7 +20,7 @@ PAGE_CHARACTERS = 1 << 20
 
 # A block is what the server is asked for at once; where rows are long, the first must not be large either.
 _PAGES_OF_A_BLOCK = 5
-_FIRST_PAGE_ITEMS = 20
+_FIRST_PAGE_ITEMS = 2
 
 Row: TypeAlias = tuple[Any, ...]
 """The JSON of a row, the text of each cursor column, and, in the total order, its digest."""

@@ -107,7 +107,7 @@ class PostgresReader(ItemReader):
 
     def __init__(self, options: Any, resources: Resources) -> None:
         super().__init__(options, resources)
-        self._open: set[Any] = set()
+        self._open: set[Connection] = set()
 
     def pages(self, after: Checkpoint | None = None) -> Iterator[Page]:
         """Yield the rows, or those behind the checkpoint.
@@ -210,14 +210,15 @@ class PostgresReader(ItemReader):
         """A connection of its own with a transaction, and the query in it."""
         with postgres_errors(self._server()):
             client = self.resources.client("postgres", self.opts.conn_id)
-        self._open.add(client)
+        connection = Connection(client, self._server())
+        self._open.add(connection)
         try:
-            connection = Connection(client, self._server())
+            connection.begin()
             query = connection.query(_SEMICOLON.sub("", self.opts.query), self.opts.parameters, self._columns())
             yield connection, query
         finally:
-            self._open.discard(client)
-            client.close()
+            self._open.discard(connection)
+            connection.close()
 
     def close(self) -> None:
         """End the readings that are not at their end."""

@@ -32,6 +32,11 @@ def run(url):
         yield connection.execute
 
 
+@pytest.fixture(params=["psycopg", "psycopg2"])
+def driver(request):
+    return request.param
+
+
 @pytest.fixture
 def server(url):
     return Drivers(url)
@@ -225,7 +230,6 @@ def test_kills_and_splits_lose_and_repeat_no_row(server, run, monkeypatch, table
 # Memory
 
 
-@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 @pytest.mark.parametrize(
     ("query", "cursor", "rows"),
     [
