@@ -36,6 +36,7 @@ BENCHMARKS = (
     "s3_listing",
     "s3_contents",
     "dynamodb_scan",
+    "postgres_read",
 )
 
 PACKAGES = ("airflow-provider-flowstone", "apache-airflow", "apache-airflow-task-sdk", "orjson", "pyarrow", "pydantic")

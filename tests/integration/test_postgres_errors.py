@@ -25,6 +25,8 @@ from tests.support.processes import free_port
 
 NUMBERS = "SELECT n AS id FROM generate_series(1, 500) n"
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture(scope="module")
 def url(postgres_url):

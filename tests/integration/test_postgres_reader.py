@@ -16,6 +16,8 @@ from flowstone_provider.scatter.items import encode_page
 from tests.services.postgres import fresh_database
 from tests.support.postgres import Drivers, items, reader
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture(scope="module")
 def url(postgres_url):

@@ -18,6 +18,8 @@ from tests.services.postgres import fresh_database
 from tests.support.postgres import Drivers, items, reader
 from tests.support.scatters import Scatter
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture(scope="module")
 def url(postgres_url):
