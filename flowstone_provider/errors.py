@@ -28,6 +28,7 @@
      │   ├─ TooManyBatchesError                    more batches than Airflow maps over
      │   └─ NotPlannedError                        the plan was never sealed
      ├─ StorageError          (OSError)            storage of ours cannot be read or written; retryable
+     │   ├─ StorageAccessError (PermissionError)   it is not there, or may not be used; not retryable
      │   └─ LedgerError                            the ledger does not hold what it should
      ├─ ResultsError                               results that do not fit the asked format
      ├─ ToleranceExceededError                     more items did not succeed than the tolerance allows
@@ -178,6 +179,12 @@ class StorageError(FlowstoneError, OSError):
     """Storage of the ledger or of an asset cannot be read or written."""
 
     retryable = True
+
+
+class StorageAccessError(StorageError, PermissionError):
+    """Storage is not there, or may not be used: no bucket, no permission, credentials that are missing or wrong."""
+
+    retryable = False
 
 
 class LedgerError(StorageError):

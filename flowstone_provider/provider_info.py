@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+# The connection of an IO manager has options of its own, and leads nowhere by itself.
+_ONLY_EXTRA = {"hidden-fields": ["host", "schema", "login", "password", "port"], "relabeling": {}, "placeholders": {}}
+
 
 def get_provider_info() -> dict[str, Any]:
     """The provider's entry in Airflow: decorators, commands, configuration."""
@@ -14,6 +17,63 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"name": "scatter", "class-name": "flowstone_provider.decorators.scatter.scatter_task"},
             {"name": "materialize", "class-name": "flowstone_provider.decorators.materialize.materialize_task"},
+        ],
+        "asset-uris": [
+            {
+                "schemes": ["flowstone"],
+                "handler": "flowstone_provider.lineage.sanitize_uri",
+                "factory": "flowstone_provider.lineage.create_asset",
+                "to_openlineage_converter": "flowstone_provider.lineage.convert_asset_to_openlineage",
+            },
+        ],
+        "connection-types": [
+            {
+                "connection-type": "flowstone_memory",
+                "hook-class-name": "flowstone_provider.hooks.memory.MemoryIOManager",
+                "hook-name": "FlowStone memory",
+                "ui-field-behaviour": _ONLY_EXTRA,
+            },
+            {
+                "connection-type": "flowstone_file",
+                "hook-class-name": "flowstone_provider.hooks.file.FileIOManager",
+                "hook-name": "FlowStone files",
+                "ui-field-behaviour": _ONLY_EXTRA,
+                "conn-fields": {
+                    "path": {
+                        "label": "Folder",
+                        "description": "The folder of all assets, as a URL that ObjectStoragePath knows, e.g. file:///data/assets.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "conn_id": {
+                        "label": "Connection",
+                        "description": "The Airflow connection for the filesystem, if it needs one.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                },
+            },
+            {
+                "connection-type": "flowstone_s3",
+                "hook-class-name": "flowstone_provider.hooks.s3.S3IOManager",
+                "hook-name": "FlowStone S3",
+                "ui-field-behaviour": _ONLY_EXTRA,
+                "conn-fields": {
+                    "bucket": {
+                        "label": "Bucket",
+                        "description": "The bucket, or the alias of an access point.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "prefix": {
+                        "label": "Folder",
+                        "description": "The folder of all assets in the bucket.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "conn_id": {
+                        "label": "AWS connection",
+                        "description": "The Airflow connection of AWS; by default aws_default.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                },
+            },
         ],
         "cli": ["flowstone_provider.cli.get_commands"],
         "config": {

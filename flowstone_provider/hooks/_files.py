@@ -11,7 +11,11 @@ from typing import Any, NamedTuple, Protocol
 
 from flowstone_provider import folders, store
 
-# Chunks that wait to be hashed, at most.
+# Bytes of a file that are read at once.
+_CHUNK = 1 << 20
+
+# Bytes that are given to the thread that hashes, at least; and how often they may wait for it.
+_PIECE = 1 << 20
 _WAITING = 4
 
 
@@ -34,6 +38,13 @@ class Files(Protocol):
 
     def get(self, name: str) -> bytes | None:
         """A small file; ``None`` when there is none."""
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """A file from its beginning to its end.
+
+        Raises:
+            FileNotFoundError: There is none. It is raised at once, not by the iterator.
+        """
 
     def open(self, name: str) -> Any:
         """A file for reading, which can seek.
@@ -74,6 +85,10 @@ class PathFiles:
         """See `Files.get`."""
         return store.read_or_none(self._root / name)
 
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """See `Files.chunks`."""
+        return _chunks(self.open(name))
+
     def open(self, name: str) -> Any:
         """See `Files.open`."""
         return store.open_whole(self._root / name)
@@ -92,6 +107,11 @@ class PathFiles:
     def uri(self, name: str) -> str:
         """See `Files.uri`."""
         return store.uri_of(self._root / name if name else self._root)
+
+
+def _chunks(file: Any) -> Iterator[bytes]:
+    with file:
+        yield from iter(lambda: file.read(_CHUNK), b"")
 
 
 class Digest:

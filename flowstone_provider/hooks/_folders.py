@@ -42,7 +42,6 @@ PARTITION = "p="
 _DATA = re.compile(r"[0-9a-f]{32}-\d{5,}\.(json|bin|parquet)|\.[0-9a-f]{32}-\d{5,}\.(json|bin|parquet)\.[0-9a-f]{8}")
 
 _SUFFIXES: dict[Kind, str] = {"json": "json", "bytes": "bin", "table": "parquet"}
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +96,24 @@ class FolderManager(IOManagerHook):
             for number, chunks in enumerate(files):
                 names.append(f"{unique}-{number:05}.{_SUFFIXES[kind]}")
                 self.files.put(f"{folder}/{names[-1]}", digest.through(chunks))
-            rows, schema = about()
-            receipt = Receipt(
-                uri=self._value_uri(folder, names),
-                kind=kind,
-                bytes=digest.bytes,
-                rows=rows,
-                schema=schema,
-                checksum=str(digest),
-                stored_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-                files=names,
-            )
-            written = {"version": 1, "files": names, **receipt.dump()}
-            self.files.replace(f"{folder}/{self.receipt_name}", orjson.dumps(written, option=orjson.OPT_INDENT_2))
         except BaseException:
-            self.files.remove([f"{folder}/{name}" for name in names])
+            with suppress(StorageError):  # the error that led here is the one to tell
+                self.files.remove([f"{folder}/{name}" for name in names])
             raise
+        rows, schema = about()
+        receipt = Receipt(
+            uri=self._value_uri(folder, names),
+            kind=kind,
+            bytes=digest.bytes,
+            rows=rows,
+            schema=schema,
+            checksum=str(digest),
+            stored_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            files=names,
+        )
+        written = {"version": 1, "files": names, **receipt.dump()}
+        # When this fails the files stay, for `clean`: a receipt whose answer was lost may be there and name them.
+        self.files.replace(f"{folder}/{self.receipt_name}", orjson.dumps(written, option=orjson.OPT_INDENT_2))
         if old is not None:
             self.files.remove([f"{folder}/{name}" for name in old.files])
         return receipt
@@ -142,9 +143,8 @@ class FolderManager(IOManagerHook):
     def get_blob(self, key: AssetKey, receipt: StoredAsset) -> Iterable[bytes]:
         """See `IOManagerHook.get_blob`."""
         digest = Digest()
-        ((file, _),) = self._open(key, receipt)
-        with file:
-            yield from digest.through(iter(lambda: file.read(_CHUNK), b""))
+        ((chunks, _),) = self._open(key, receipt, self.files.chunks)
+        yield from digest.through(chunks)
         if str(digest) != receipt.checksum:
             raise AssetDamagedError(
                 f"{receipt.uri} is damaged: it has {digest.bytes:,} bytes and {digest}, but {receipt.bytes:,} bytes "
@@ -155,13 +155,13 @@ class FolderManager(IOManagerHook):
         self, key: AssetKey, receipt: StoredAsset, columns: Sequence[str] | None, where: Sequence[Condition]
     ) -> Any:
         """See `IOManagerHook.get_table`."""
-        return read_parquet(self._open(key, receipt), columns, where)
+        return read_parquet(self._open(key, receipt, self.files.open), columns, where)
 
-    def _open(self, key: AssetKey, receipt: Any) -> list[tuple[Any, str]]:
+    def _open(self, key: AssetKey, receipt: Any, how: Callable[[str], Any]) -> list[tuple[Any, str]]:
         """The files of a value, open, each with its URL."""
         names = [f"{folder_of(key)}/{name}" for name in receipt.files]
         try:
-            return [(self.files.open(name), self.files.uri(name)) for name in names]
+            return [(how(name), self.files.uri(name)) for name in names]
         except FileNotFoundError as error:
             now = self.receipt(key)
             if now is None or now.files != receipt.files:
@@ -186,10 +186,11 @@ class FolderManager(IOManagerHook):
 
     def list_partitions(self, asset: str) -> Iterator[Partition]:
         """See `IOManager.list_partitions`."""
-        for found in self.files.list(AssetKey(asset).asset):
-            folder, _, name = found.name.removeprefix(f"{asset}/").rpartition("/")
-            if name == self.receipt_name and folder.startswith(PARTITION):
-                yield decode(folder.removeprefix(PARTITION))
+        names = (found.name.removeprefix(f"{asset}/") for found in self.files.list(AssetKey(asset).asset))
+        found = (name.rpartition("/") for name in names if name.startswith(PARTITION))
+        # "2026-01-15/…" is listed before "2026-01/…", but its text comes behind.
+        texts = sorted(folder.removeprefix(PARTITION) for folder, _, name in found if name == self.receipt_name)
+        return map(decode, texts)
 
     def uri(self, key: AssetKey) -> str:
         """See `IOManager.uri`."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from flowstone_provider.contracts.io_manager import Condition
-from flowstone_provider.errors import AssetDamagedError, ValueKindError
+from flowstone_provider.errors import AssetDamagedError, FlowstoneError, ValueKindError
 from flowstone_provider.hooks.values import check_conditions, check_selection, expression
 
 # A row group has at most so many bytes in memory, and so many rows as pyarrow's own default.
@@ -225,6 +225,8 @@ def _blaming(what: str) -> Iterator[None]:
 
     try:
         yield
+    except FlowstoneError:  # storage cannot be read, which says nothing about the data
+        raise
     except (pa.ArrowException, OSError) as error:
         # pyarrow's OSError for damaged data has no errno; that of a disk or a network has one.
         if isinstance(error, OSError) and error.errno is not None:
