@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "AssetExistsSensor": "sensors.asset",
     "Batching": "scatter.options",
+    "CopyAssetOperator": "operators.asset",
+    "DeleteAssetOperator": "operators.asset",
+    "Into": "operators.into",
     "ItemContext": "scatter.runner",
     "ItemRetry": "scatter.options",
+    "MaterializeOperator": "operators.asset",
     "RateLimit": "scatter.options",
     "RetryItem": "errors",
     "ScatterBatchOperator": "operators.scatter",
@@ -21,6 +26,7 @@ _PUBLIC = {
     "ScatterOptions": "scatter.options",
     "ScatterPlanOperator": "operators.scatter",
     "Tolerance": "scatter.options",
+    "airflow_asset": "operators._asset",
     "load": "operators.load",
     "source": "operators.source",
 }
@@ -29,6 +35,17 @@ __all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from flowstone_provider.errors import RetryItem as RetryItem
+    from flowstone_provider.operators._asset import airflow_asset as airflow_asset
+    from flowstone_provider.operators.asset import (
+        CopyAssetOperator as CopyAssetOperator,
+    )
+    from flowstone_provider.operators.asset import (
+        DeleteAssetOperator as DeleteAssetOperator,
+    )
+    from flowstone_provider.operators.asset import (
+        MaterializeOperator as MaterializeOperator,
+    )
+    from flowstone_provider.operators.into import Into as Into
     from flowstone_provider.operators.load import load as load
     from flowstone_provider.operators.scatter import (
         ScatterBatchOperator as ScatterBatchOperator,
@@ -56,6 +73,7 @@ if TYPE_CHECKING:
         Tolerance as Tolerance,
     )
     from flowstone_provider.scatter.runner import ItemContext as ItemContext
+    from flowstone_provider.sensors.asset import AssetExistsSensor as AssetExistsSensor
 
 
 def __getattr__(name: str) -> Any:

@@ -71,7 +71,8 @@ def write_whole(path: Any, data: bytes) -> None:
         if is_local(path):
             _hidden(path, data).replace(path.path)
         else:
-            path.write_bytes(data)
+            with _open(path, "wb") as file:
+                file.write(data)
 
     patiently(write, "write", path)
 
@@ -131,7 +132,7 @@ def write_stream(path: Any, chunks: Iterable[bytes]) -> None:
     if not is_local(path):
         # An upload in parts is completed by close; a process that dies before leaves nothing to see.
         try:
-            file = path.open("wb")
+            file = _open(path, "wb")
             try:
                 for chunk in chunks:
                     file.write(chunk)
@@ -185,8 +186,13 @@ def read_whole(path: Any) -> bytes:
         FileNotFoundError: There is no such file.
         StorageError: Storage refused.
     """
-    data: bytes = patiently(path.read_bytes, "read", path)
-    return data
+
+    def read() -> bytes:
+        with _open(path, "rb") as file:
+            data: bytes = file.read()
+            return data
+
+    return patiently(read, "read", path)
 
 
 def read_or_none(path: Any) -> bytes | None:
@@ -222,7 +228,12 @@ def open_whole(path: Any) -> Any:
         FileNotFoundError: There is no such file.
         StorageError: Storage refused.
     """
-    return patiently(lambda: path.open("rb"), "read", path)
+    return patiently(lambda: _open(path, "rb"), "read", path)
+
+
+def _open(path: Any, mode: str) -> Any:
+    # Not path.open: that of ObjectStoragePath reports each file to Airflow's lineage, which is to name assets.
+    return path.fs.open(path.path, mode)
 
 
 def uri_of(path: Any) -> str:

@@ -15,6 +15,7 @@ from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 from flowstone_provider.contracts.options import is_deferred, nearest
 from flowstone_provider.errors import NestingError, OptionsError
 from flowstone_provider.operators._base import refuse_nesting
+from flowstone_provider.operators.into import into_at_parse
 from flowstone_provider.operators.scatter import (
     BATCH_LABEL,
     ScatterBatchOperator,
@@ -30,7 +31,7 @@ from flowstone_provider.scatter.options import ScatterOptions
 _RETRIES = 2
 _RETRY_DELAY = timedelta(seconds=15)
 
-_OWN = ("items", "group_id", *ScatterOptions.model_fields)
+_OWN = ("items", "into", "group_id", *ScatterOptions.model_fields)
 _TASK = tuple(
     name for name in inspect.signature(BaseOperator).parameters if name not in ("self", "task_id", "kwargs", "dag")
 )
@@ -41,7 +42,7 @@ class ScatterTask:
 
     Args:
         function: Called with each item.
-        settings: ``items``, the options of `ScatterOptions`, ``group_id``, and arguments of any Airflow task
+        settings: ``items``, the options of `ScatterOptions`, ``into``, ``group_id``, and arguments of any Airflow task
             (``retries``, ``pool``, ``queue`` …), which go to plan, batch and gather.
 
     Raises:
@@ -69,6 +70,8 @@ class ScatterTask:
         if is_deferred(self.options.max_active_batches):
             raise OptionsError("max_active_batches must be a number: Airflow needs it before any task runs")
         items_at_parse(settings["items"])
+        if settings.get("into") is not None:
+            into_at_parse(settings["into"], self.options.results)
         update_wrapper(self, function)
 
     def override(self, **settings: Any) -> ScatterTask:
@@ -110,7 +113,13 @@ class ScatterTask:
                     **{k: v for k, v in inner.items() if k != "doc_md"},
                 },
             ).expand(batch=plan.output)
-            gather = ScatterGatherOperator(task_id="gather", scatter_id=group.group_id, options=options, **inner)
+            gather = ScatterGatherOperator(
+                task_id="gather",
+                scatter_id=group.group_id,
+                options=options,
+                into=self.settings.get("into"),
+                **inner,
+            )
             [plan, batches] >> gather
         return gather.output
 

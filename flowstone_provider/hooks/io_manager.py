@@ -68,6 +68,8 @@ class IOManagerHook(BaseHook, IOManager):
     options: ClassVar[type[Options]] = Options
     kinds: ClassVar[tuple[Kind, ...]] = ("json", "bytes", "table")
     """What it can keep."""
+    registered_as: str | None = None
+    """The name by which `create_io_manager` found it."""
 
     def __init__(self, flowstone_conn_id: str | None = None, **options: Any) -> None:
         super().__init__()
@@ -186,6 +188,20 @@ class IOManagerHook(BaseHook, IOManager):
             self._loaded(key, receipt)
         return value
 
+    def load_all(
+        self,
+        asset: str,
+        as_type: Any = None,
+        *,
+        columns: Sequence[str] | None = None,
+        where: Sequence[Condition] = (),
+    ) -> Any:
+        """All partitions of an asset as one value, in the order of their texts; see `load_many`."""
+        keys = [AssetKey(asset, partition) for partition in self.list_partitions(asset)]
+        if not keys:
+            raise AssetNotFoundError(f"{self.hook_name} has no partition of {asset}")
+        return self.load_many(keys, as_type, columns=columns, where=where)
+
     def _receipt(self, key: AssetKey, checksum: str | None) -> StoredAsset:
         receipt = self.receipt(key)
         if receipt is None:
@@ -246,6 +262,8 @@ def create_io_manager(name: str, **options: Any) -> IOManager:
     resolved = registry.io_managers.resolve(name)
     cls: Any = resolved.cls
     manager: IOManager = cls(**{**resolved.options, **options})
+    if isinstance(manager, IOManagerHook):
+        manager.registered_as = name
     return manager
 
 

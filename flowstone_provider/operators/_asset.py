@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Asset, BaseOperator
 
-from flowstone_provider import registry
+from flowstone_provider import lineage, registry
 from flowstone_provider.contracts.io_manager import AssetKey, IOManager
 from flowstone_provider.contracts.options import is_deferred
 from flowstone_provider.contracts.partition import Partition, decode
@@ -50,7 +50,7 @@ class AssetOperator(BaseOperator):
         Raises:
             PartitionError: What is given is no partition.
         """
-        return AssetKey(self.asset, _partition(self.partition, context))
+        return asset_key(self.asset, self.partition, context)
 
     def manager(self) -> IOManager:
         """The IO manager that keeps it."""
@@ -79,11 +79,19 @@ def check_asset(asset: Any, io_manager: Any, partition: Any = None) -> None:
         AssetKey("any", partition)
 
 
-def _partition(given: Any, context: Mapping[str, Any]) -> Partition | None:
-    """The partition that a task is about: what is given, or that of the run."""
-    if given is not None:
-        # Of what came through XCom, a tuple is a list.
-        return tuple(given) if isinstance(given, list) else given
+def asset_key(asset: str, partition: Any, context: Mapping[str, Any]) -> AssetKey:
+    """Which value a task is about: of the partition that is given, or of that of the run.
+
+    Raises:
+        PartitionError: What is given is no partition.
+    """
+    if partition is None:
+        partition = _of_run(context)
+    # Of what came through XCom, a tuple is a list.
+    return AssetKey(asset, tuple(partition) if isinstance(partition, list) else partition)
+
+
+def _of_run(context: Mapping[str, Any]) -> Partition | None:
     text = getattr(context.get("dag_run"), "partition_key", None)  # Airflow 3.1 has none
     if text is None:
         return None
@@ -106,8 +114,7 @@ def airflow_asset(asset: str, io_manager: str = "file") -> Asset:
     Raises:
         AssetError: It is no name of an asset.
     """
-    AssetKey(asset)
-    return Asset(name=asset, uri=f"flowstone://{io_manager}/{asset}")
+    return lineage.create_asset(asset=asset, io_manager=io_manager)
 
 
 def outlets_of(asset: str, io_manager: str) -> list[Asset]:
@@ -121,7 +128,7 @@ def announce(
     reference: Mapping[str, Any],
     read: Iterable[Mapping[str, Any]] = (),
 ) -> None:
-    """Say in the outlet's event what was stored, and from what.
+    """Say in the outlet's event what was stored, and from what: its extra is a reference that ``load`` takes.
 
     Args:
         context: The task's.
@@ -129,12 +136,10 @@ def announce(
         reference: To what was stored.
         read: The references that the task has loaded.
     """
-    told = ("io_manager", "partition", "kind", "uri", "rows", "bytes", "checksum")
     sources = [_source(each) for each in read]
     for outlet in outlets:
         event = context["outlet_events"][outlet]
-        event.extra.update({name: reference[name] for name in told})
-        event.extra["read"] = sources[:_NAMED]
+        event.extra.update({**reference, "read": sources[:_NAMED]})
         if reference["partition"] is not None and hasattr(event, "add_partitions"):  # since Airflow 3.2
             event.add_partitions(reference["partition"])
 

@@ -15,7 +15,9 @@ from flowstone_provider.contracts.options import nearest
 from flowstone_provider.contracts.scatter import Barrier, Batch, Plan
 from flowstone_provider.errors import NotPlannedError, OptionsError
 from flowstone_provider.hooks.resources import AirflowResources
+from flowstone_provider.operators._asset import outlets_of
 from flowstone_provider.operators._base import ScatterOperator, airflow_errors, refuse_nesting
+from flowstone_provider.operators.into import Into, into_at_parse, store_results
 from flowstone_provider.operators.source import items_at_parse, items_at_run
 from flowstone_provider.scatter.batch import item_lines, own_failure, run_batch
 from flowstone_provider.scatter.manifest import exceeded, gather
@@ -175,15 +177,28 @@ class ScatterGatherOperator(ScatterOperator):
     Args:
         batch_task_id: The id of the mapped task, when another operator than ours ran the batches: items of a batch
             whose instance succeeded then succeeded.
+        into: Where to store the results as an asset, an `Into` or its options. The reference to it is the ``"asset"``
+            of the result reference.
         **kwargs: See `ScatterOperator`.
     """
 
-    template_fields: Collection[str] = ("options",)
+    template_fields: Collection[str] = ("options", "into")
 
-    def __init__(self, *, batch_task_id: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        batch_task_id: str | None = None,
+        into: Into | Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("trigger_rule", "all_done")
         super().__init__(**kwargs)
         self.batch_task_id = batch_task_id
+        self.into = None
+        if into is not None:
+            results = None if batch_task_id is not None else self.options.get("results", "jsonl")
+            self.into = into_at_parse(into, results)
+            self.outlets = [*self.outlets, *outlets_of(self.into["asset"], self.into.get("io_manager", "file"))]
 
     def execute(self, context: Any) -> dict[str, Any]:
         """See `ScatterGatherOperator`."""
@@ -204,6 +219,8 @@ class ScatterGatherOperator(ScatterOperator):
             if reference["verdict"] == "exceeded":
                 what = f"scatter {self.scatter_id!r}"
                 raise exceeded(what, counts, errors, options.tolerance, reference["manifest"])
+            if self.into is not None:
+                reference["asset"] = store_results(self.into, reference, context)
         log.info("%s: %s; manifest: %s", self.scatter_id, counts, reference["manifest"])
         for error in errors:
             log.warning("%s × %s, first at item %s", f"{error['count']:,}", error["signature"], error["index"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowstone_provider import registry
+from flowstone_provider.contracts.io_manager import is_asset_reference
 from flowstone_provider.contracts.item_reader import ReaderSpec
 from flowstone_provider.contracts.options import is_deferred
 from flowstone_provider.errors import OptionsError
@@ -59,6 +60,8 @@ def items_at_run(items: Any) -> ReaderSpec:
     """
     if is_reference(items):  # another scatter's results
         return ReaderSpec(reader="manifest", options={"uri": items["manifest"], "status": ["succeeded"]})
+    if is_asset_reference(items):
+        return ReaderSpec(reader="asset", options={"reference": items})
     if isinstance(items, dict) and items.keys() == {"reader", "options"}:
         return ReaderSpec(**items)
     if isinstance(items, str):
@@ -69,6 +72,6 @@ def items_at_run(items: Any) -> ReaderSpec:
         # Outputs of a mapped task. Iterating makes a request for each; a slice is one for all.
         return ReaderSpec(reader="sequence", options={"items": list(items[:])})
     raise OptionsError(
-        "items must become a list, the name of a configured source, a source or the output of a scatter; the other "
-        f"task returned {type(items).__name__}: {items!r}"[:400]
+        "items must become a list, the name of a configured source, a source, the output of a scatter or the reference "
+        f"to an asset; the other task returned {type(items).__name__}: {items!r}"[:400]
     )

@@ -16,9 +16,14 @@ from flowstone_provider import config, errors, provider_info, telemetry
 
 ROOT = Path(flowstone_provider.__file__).parent
 PUBLIC = [
+    "AssetExistsSensor",
     "Batching",
+    "CopyAssetOperator",
+    "DeleteAssetOperator",
+    "Into",
     "ItemContext",
     "ItemRetry",
+    "MaterializeOperator",
     "RateLimit",
     "RetryItem",
     "ScatterBatchOperator",
@@ -26,6 +31,7 @@ PUBLIC = [
     "ScatterOptions",
     "ScatterPlanOperator",
     "Tolerance",
+    "airflow_asset",
     "load",
     "source",
 ]
@@ -54,7 +60,8 @@ def test_importing_the_package_and_its_contracts_loads_next_to_nothing():
 def test_importing_what_a_dag_needs_loads_no_data_library():
     before = loaded_by("from airflow.sdk import dag, task")
     code = f"from airflow.sdk import dag, task\nfrom flowstone_provider import {', '.join(PUBLIC)}\n"
-    code += "import flowstone_provider.decorators.scatter\n"
+    code += "import flowstone_provider.decorators.scatter, flowstone_provider.decorators.materialize\n"
+    code += "task.materialize(asset='a', partition='{{ ds }}')(lambda: 1)\n"
     code += "".join(f"source({name!r}, path='x')\n" for name in ("csv", "jsonl", "json", "parquet"))
     code += "source('s3', bucket='b'), source('s3_inventory', manifest='s3://b/i/manifest.json')\n"
     code += "source('dynamodb', table='t'), source('postgres', query='SELECT 1 AS n', cursor='n')\n"
