@@ -12,6 +12,7 @@ from pydantic import Field
 from flowstone_provider.contracts.item_reader import Json, ReaderOptions, Resources
 from flowstone_provider.contracts.options import nearest
 from flowstone_provider.errors import BadRecordError, MissingExtraError, OptionsError, ReaderError
+from flowstone_provider.readers._arrow import readable, values
 from flowstone_provider.readers._listing import SourceFile
 from flowstone_provider.readers.files import PAGE_BYTES, FileOptions, FileReader
 
@@ -144,7 +145,7 @@ def _rows(parquet: Any, group: int, schema: Any, skip: int, upto: int) -> Iterat
         wanted = batch.slice(first, max(0, upto - at - first))
         at += batch.num_rows
         if wanted.num_rows:
-            yield _values(wanted.select(schema.names), schema)
+            yield values(wanted.select(schema.names), schema)
         if at >= upto:
             return
 
@@ -161,56 +162,4 @@ def _readable(file: SourceFile, schema: Any, columns: list[str] | None) -> Any:
             )
         if schema.names.count(name) > 1:
             raise ReaderError(f"{file.url} has several columns named {name!r}", url=file.url, column=name)
-    fields = [schema.field(name) for name in names]
-    for field in fields:
-        if pa.types.is_duration(field.type) or pa.types.is_interval(field.type):
-            raise ReaderError(
-                f"{file.url}: the column {field.name!r} holds {field.type}, which has no JSON form; leave it "
-                "out with `columns`",
-                url=file.url,
-                column=field.name,
-            )
-    return pa.schema([pa.field(field.name, _without_nanoseconds(field.type, text=False)) for field in fields])
-
-
-def _values(batch: Any, schema: Any) -> list[Json]:
-    """The rows of a batch as dicts of Python values."""
-    import pyarrow as pa
-
-    if batch.schema.types == schema.types:
-        return batch.to_pylist()  # type: ignore[no-any-return]
-    try:
-        columns = [column.cast(kind) for column, kind in zip(batch.columns, schema.types, strict=True)]
-    except pa.ArrowInvalid:
-        columns = [_with_nanoseconds(column) for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=schema.names).to_pylist()
-
-
-def _with_nanoseconds(column: Any) -> Any:
-    """The column with nanosecond times, also those within its values, as text in ISO 8601."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    text = column.cast(_without_nanoseconds(column.type, text=True))
-    if pa.types.is_timestamp(column.type) and text.type == pa.string():
-        return pc.replace_substring(text, " ", "T", max_replacements=1)
-    return text
-
-
-def _without_nanoseconds(kind: Any, *, text: bool) -> Any:
-    """An Arrow type with microseconds, or text, in the place of nanoseconds, which Python has no type for."""
-    import pyarrow as pa
-
-    types = pa.types
-    if types.is_timestamp(kind) and kind.unit == "ns":
-        return pa.string() if text else pa.timestamp("us", kind.tz)
-    if types.is_time64(kind) and kind.unit == "ns":
-        return pa.string() if text else pa.time64("us")
-    if types.is_struct(kind):
-        kind = pa.struct([field.with_type(_without_nanoseconds(field.type, text=text)) for field in kind])
-    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        # Any kind of list is the same list in Python.
-        kind = pa.large_list(_without_nanoseconds(kind.value_type, text=text))
-    elif types.is_map(kind):
-        kind = pa.map_(kind.key_type, _without_nanoseconds(kind.item_type, text=text))
-    return kind
+    return readable(pa.schema([schema.field(name) for name in names]), file.url, "leave it out with `columns`")

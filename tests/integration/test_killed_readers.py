@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.contracts.item_reader import ReaderSpec
+from flowstone_provider.hooks.io_manager import create_io_manager
 from flowstone_provider.readers.resources import LocalResources
 from flowstone_provider.registry import create_reader, readers
 from flowstone_provider.scatter.items import encode_page
@@ -29,13 +31,14 @@ ROWS = rows(900)
 # Says the checkpoint of each page, and then waits to be told to go on.
 READ = """
 import importlib, json, sys
+out, sys.stdout = sys.stdout, sys.stderr  # where Airflow logs
 from flowstone_provider.readers.resources import LocalResources
 from flowstone_provider.scatter.items import encode_page
 module, name, options, after = json.loads(sys.argv[1])
 cls = getattr(importlib.import_module(module), name)
 for page in cls(cls.options(**options), LocalResources()).pages(after):
     lines = [line.decode() for line in encode_page(page, 0, None)]
-    print(json.dumps([lines, page.checkpoint]), flush=True)
+    print(json.dumps([lines, page.checkpoint]), file=out, flush=True)
     sys.stdin.readline()
 """
 
@@ -66,6 +69,12 @@ def of_json(request, folder):
 def of_parquet(request, folder):
     pq.write_table(pa.Table.from_pylist(ROWS), folder / "a.parquet", row_group_size=200)
     return {"path": str(folder / "a.parquet")}
+
+
+def of_asset(request, folder):
+    request.getfixturevalue("configure")("storage", f"file://{folder}/storage")
+    create_io_manager("file").store(AssetKey("a", "eu"), pa.Table.from_pylist(rows(4_500)))
+    return {"asset": "a", "partition": "eu"}
 
 
 def of_manifest(request, folder):
