@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeAlias
 
+from flowstone_provider.contracts.item_reader import Json
 from flowstone_provider.readers._postgres_connection import Connection
 from flowstone_provider.readers._postgres_order import Key
 from flowstone_provider.readers._postgres_query import Query
@@ -23,7 +24,7 @@ _PAGES_OF_A_BLOCK = 5
 _FIRST_PAGE_ITEMS = 2
 
 Row: TypeAlias = tuple[Any, ...]
-"""The JSON of a row, the text of each cursor column, and, in the total order, its digest."""
+"""The JSON of a row, the text of each cursor column unless the JSON has it, and, in the total order, the digest."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +53,33 @@ class Walk:
         start: The cursor's values to begin at; ``None`` is the beginning.
         end: Those to end at, themselves excluded; ``None`` is the end.
         place: Where to go on; an empty one is the start.
+        parse: Makes items of rows.
     """
 
-    def __init__(self, connection: Connection, query: Query, start: Key | None, end: Key | None, place: Place) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        query: Query,
+        start: Key | None,
+        end: Key | None,
+        place: Place,
+        parse: Callable[[list[Row]], list[Json]],
+    ) -> None:
         self.place = place
         """Where the walk stands after each page."""
         self._connection = connection
         self._query = query
         self._start = start
         self._end = end
+        self._parse = parse
         self._page_items = min(PAGE_ITEMS, _FIRST_PAGE_ITEMS)
 
-    def pages(self) -> Iterator[list[Row]]:
-        """Yield the rows, a page at a time."""
+    def pages(self) -> Iterator[list[Json]]:
+        """Yield the items, a page at a time."""
         if self.place.digest is not None or (yield from self._whole_ties()):
             yield from self._within_ties()
 
-    def _whole_ties(self) -> Generator[list[Row], None, bool]:
+    def _whole_ties(self) -> Generator[list[Json], None, bool]:
         """Yield pages that end where the cursor's value changes; return whether that fails, as a tie is too long."""
         for condition in self._ranges(self.place):
             rows: list[Row] = []
@@ -77,20 +88,39 @@ class Walk:
                 rows += block
                 start = 0
                 while start < len(rows):
-                    end = min(start + self._page_items, len(rows))
-                    while end < len(rows) and rows[end][1:] == rows[end - 1][1:]:
-                        end += 1
-                    if end == len(rows) and not last:
+                    items: list[Json] = []
+                    end = start + self._page_items
+                    while not items and (last or end <= len(rows)):
+                        items = self._cut(rows[start:end], complete=last and end >= len(rows))
+                        end += self._page_items
+                    if not items:
                         break
-                    self.place = Place(rows[end - 1][1:])
-                    yield _in_total_order(rows[start:end])
-                    start = end
+                    yield items
+                    start += len(items)
                 del rows[:start]
                 if len(rows) > self._block_items():
                     return True
         return False
 
-    def _within_ties(self) -> Iterator[list[Row]]:
+    def _cut(self, rows: list[Row], *, complete: bool) -> list[Json]:
+        """The items of the rows, in the total order, without the last tie unless it is complete."""
+        items = self._parse(rows)
+        key_of = self._query.key_of
+        keys: list[Any] = [row[1:] for row in rows] if key_of is None else list(map(key_of, items))
+        count = len(keys)
+        if not complete:
+            while count and keys[count - 1] == keys[-1]:
+                count -= 1
+            if count == 0:
+                return []
+        key = keys[count - 1]
+        self.place = Place(key if key_of is None else _texts(key))
+        if len(set(keys)) == len(keys):
+            return items[:count]
+        ties = groupby(range(count), keys.__getitem__)
+        return [items[n] for _, tie in ties for n in sorted(tie, key=lambda n: _digest(rows[n]))]
+
+    def _within_ties(self) -> Iterator[list[Json]]:
         skip = self.place.done
         for condition in self._ranges(self.place):
             for block, _ in self._connection.stream(self._query.rows(condition, total=True), self._block_items):
@@ -103,7 +133,7 @@ class Walk:
                     skip = 0
                     rows = block[start : start + self._page_items]
                     self.place = self._behind(rows)
-                    yield rows
+                    yield self._parse(rows)
 
     def _ranges(self, place: Place) -> list[Any]:
         order, query = self._query.order(total=True), self._query
@@ -135,10 +165,9 @@ class Walk:
             self._page_items = max(1, min(PAGE_ITEMS, PAGE_CHARACTERS // max(1, length)))
 
 
-def _in_total_order(rows: list[Row]) -> list[Row]:
-    if len({row[1:] for row in rows}) == len(rows):
-        return rows
-    return [row for _, tie in groupby(rows, lambda row: row[1:]) for row in sorted(tie, key=_digest)]
+def _texts(key: Any) -> Key:
+    values = key if isinstance(key, tuple) else (key,)
+    return [None if value is None else str(value) for value in values]
 
 
 def _digest(row: Row) -> bytes:

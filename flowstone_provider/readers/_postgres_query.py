@@ -6,10 +6,12 @@ of first. What JSON would lose is cast before, as the item rules say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
+from flowstone_provider.contracts.item_reader import Json
 from flowstone_provider.readers._postgres_order import Order, Term
 
 # Object ids of built-in types (PostgreSQL's catalogue src/include/catalog/pg_type.dat); they never change.
@@ -18,6 +20,9 @@ _BYTEA, _NUMERIC = 17, 1700
 # Types whose equal values all have one text: bool, bytea, "char", name, int8, int2, int4, oid, date, time, timestamp,
 # timestamptz, uuid. Elsewhere 1.0 = 1.00, 0 = -0, '1 day' = '24 hours', and 'a' = 'A' under some collations.
 _ONE_TEXT = {16, _BYTEA, 18, 19, 20, 21, 23, 26, 1082, 1083, 1114, 1184, 2950}
+
+# Of these the JSON has the very text, or the number: "char", name, int8, int2, int4, oid, date, uuid.
+_SAME_IN_JSON = {18, 19, 20, 21, 23, 26, 1082, 2950}
 
 # encode() breaks lines after 76 characters, as RFC 2045 has it.
 _BASE64 = "translate(encode({field}, 'base64'), chr(10), '')"
@@ -82,6 +87,10 @@ class Query:
         self._text = text
         self._columns = columns
         self._cursor = cursor
+        self.key_of: Callable[[Json], Any] | None = None
+        """Takes an item's cursor values, or the only one, where its JSON has them as they are: `rows` then has none."""
+        if all(column.oid in _SAME_IN_JSON for column in cursor):
+            self.key_of = itemgetter(*[column.name for column in cursor])
 
     def order(self, *, total: bool = False) -> Order:
         """The order of the cursor.
@@ -114,14 +123,17 @@ class Query:
         return key if digest is None else [*key, rf"\x{digest}"]
 
     def rows(self, condition: Any, *, total: bool = False) -> Any:
-        """A statement with the rows of a range in order: JSON, the text of each cursor column, and maybe the digest."""
+        """A statement with the rows of a range in order: JSON, the text of each cursor column, and maybe the digest.
+
+        There is no text of the cursor columns where `key_of` finds them, except in the total order.
+        """
         sql = self._sql
-        values = [sql.SQL("{}::text").format(self._field(column)) for column in self._cursor]
+        values = [sql.SQL("row_to_json(r.*)::text")]
+        if total or self.key_of is None:
+            values += [sql.SQL("{}::text").format(self._field(column)) for column in self._cursor]
         if total:
             values.append(sql.SQL("encode({}, 'hex')").format(self._digest()))
-        return sql.SQL(
-            "SELECT row_to_json(r.*)::text, {} {} CROSS JOIN LATERAL (SELECT {}) r WHERE {} ORDER BY {}"
-        ).format(
+        return sql.SQL("SELECT {} {} CROSS JOIN LATERAL (SELECT {}) r WHERE {} ORDER BY {}").format(
             sql.SQL(", ").join(values),
             self._from(),
             sql.SQL(", ").join([self._projected(column) for column in self._columns]),

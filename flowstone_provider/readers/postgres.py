@@ -127,14 +127,14 @@ class PostgresReader(ItemReader):
         taken = after["taken"]
         place = Place(after.get("key"), after.get("digest"), after.get("done", 0))
         with self._reading() as (connection, query):
-            walk = Walk(connection, query, *self._bounds(), place)
-            for rows in walk.pages():
-                taken += len(rows)
+            walk = Walk(connection, query, *self._bounds(), place, self._items)
+            for items in walk.pages():
+                taken += len(items)
                 place = walk.place
                 checkpoint: Checkpoint = {"key": self._small(place.key), "taken": taken}
                 if place.digest is not None:
                     checkpoint |= {"digest": place.digest, "done": place.done}
-                yield Page(self._items(rows), checkpoint)
+                yield Page(items, checkpoint)
 
     def _items(self, rows: list[Row]) -> list[Json]:
         try:
@@ -146,10 +146,9 @@ class PostgresReader(ItemReader):
         try:
             return orjson.loads(row[0])
         except orjson.JSONDecodeError as error:
-            values = dict(zip(self._columns(), row[1:], strict=False))
             raise BadRecordError(
-                f"{self._server()}: the row with {values} has JSON that cannot be read: {error}; cast the column "
-                "to text in the query"
+                f"{self._server()}: a row has JSON that cannot be read: {error}; cast the column to text in the query. "
+                f"The row begins with {row[0][:200]}"
             ) from error
 
     def count(self) -> int:
