@@ -1,10 +1,11 @@
-"""The package as others get it: the core alone, and a stranger's plugin beside it, in a new environment."""
+"""The package as others get it: the core alone, and strangers' plugins beside it, in new environments."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
+import sqlite3
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import parse_qsl, urlsplit
@@ -14,6 +15,7 @@ import pytest
 from tests.support.environments import ROOT, build_wheel, make_environment, run
 
 PLUGIN = ROOT / "docs" / "examples" / "flowstone-reader-http"
+TABLES = ROOT / "docs" / "examples" / "flowstone-io-sqlite"
 
 SCATTER = """
 import json, tempfile
@@ -144,12 +146,17 @@ def test_airflow_finds_the_installed_provider(environment, tmp_path):
     assert "airflow-provider-flowstone" in printed
 
 
-def test_the_plugin_passes_its_own_tests(environment, tmp_path):
+def passed(python, plugin, folder):
+    """Run the tests of an installed plugin; how many pass."""
     # Without the module: it is the installed one that is tested.
-    copy = shutil.copytree(PLUGIN, tmp_path / "copy", ignore=shutil.ignore_patterns("flowstone_*.py"))
-    printed = run(environment, "-m", "pytest", "-q", cwd=copy, AIRFLOW_HOME=str(tmp_path))
-    assert int(re.search(r"(\d+) passed", printed)[1]) > 40
+    copy = shutil.copytree(plugin, folder / "copy", ignore=shutil.ignore_patterns("flowstone_*.py"))
+    printed = run(python, "-m", "pytest", "-q", cwd=copy, AIRFLOW_HOME=str(folder))
     assert "skipped" not in printed
+    return int(re.search(r"(\d+) passed", printed)[1])
+
+
+def test_the_plugin_passes_its_own_tests(environment, tmp_path):
+    assert passed(environment, PLUGIN, tmp_path) > 40
 
 
 def test_a_dag_scatters_items_of_the_plugin_by_name_and_by_alias(environment, tmp_path, api):
@@ -172,3 +179,58 @@ def test_a_dag_scatters_items_of_the_plugin_by_name_and_by_alias(environment, tm
 
     assert counts("by_name") == {"total": 25, "succeeded": 24, "failed": 1, "pending": 0}
     assert counts("by_alias") == {"total": 25, "succeeded": 25, "failed": 0, "pending": 0}
+
+
+TABLES_DAG = """
+from airflow.sdk import dag, task
+import pyarrow
+
+@dag(schedule=None)
+def tables():
+    @task.materialize(asset="numbers", io_manager="local", partition="2026-01")
+    def numbers() -> pyarrow.Table:
+        return pyarrow.table({"n": range(100)})
+
+    @task.materialize(asset="sums", io_manager="local")
+    def sums(numbers: list) -> dict:
+        return {"sum": sum(row["n"] for row in numbers)}
+
+    sums(numbers())
+
+tables()
+"""
+
+
+@pytest.fixture(scope="module")
+def tables_environment(tmp_path_factory, wheel):
+    """A Python with the wheel of this package, the extra parquet, and the IO manager's wheel installed by pip."""
+    folder = tmp_path_factory.mktemp("tables")
+    package = f"airflow-provider-flowstone[parquet] @ {wheel.as_uri()}"
+    python = make_environment(folder / "venv", package, "pytest")
+    run(python, "-m", "pip", "install", "-q", "--no-index", build_wheel(TABLES, folder / "dist"))
+    return python
+
+
+def test_the_io_manager_passes_its_own_tests(tables_environment, tmp_path):
+    assert passed(tables_environment, TABLES, tmp_path) > 25
+
+
+def test_a_dag_keeps_assets_in_the_plugin_by_name(tables_environment, tmp_path):
+    path = tmp_path / "assets.db"
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "tables.py").write_text(TABLES_DAG)
+    settings = {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__FLOWSTONE__IO_MANAGERS": json.dumps({"local": {"use": "sqlite", "path": str(path)}}),
+    }
+    run(tables_environment, "-m", "airflow", "db", "migrate", cwd=tmp_path, **settings)
+    run(tables_environment, "-m", "airflow", "dags", "test", "tables", cwd=tmp_path, **settings)
+    with sqlite3.connect(path) as database:
+        assert database.execute('select sum(n) from "assets/numbers 2026-01"').fetchone() == (4950,)
+        (value,) = database.execute("select value from flowstone_assets where asset = 'sums'").fetchone()
+    assert json.loads(value) == {"sum": 4950}
+    words = ("flowstone", "assets", "partitions", "numbers", "--io-manager", "local", "-o", "json")
+    printed = run(tables_environment, "-m", "airflow", *words, cwd=tmp_path, **settings)
+    (partition,) = json.loads(printed)
+    assert (partition["partition"], partition["rows"]) == ("2026-01", 100)
