@@ -142,7 +142,7 @@ class Runs:
                 self.dag_id,
                 triggered_by=DagRunTriggeredByType.CLI,
                 run_id=run_id,
-                conf={"partition": text},
+                conf={"partition": _plain(partition)},
                 replace_microseconds=False,
                 **given,
             )
@@ -159,6 +159,13 @@ def _run_id(partition: Partition) -> str:
     if safe != text:
         safe += "-" + hashlib.sha256(text.encode()).hexdigest()[:12]
     return f"flowstone__{safe}"
+
+
+def _plain(partition: Partition) -> str | list[str]:
+    """A partition as JSON, as a template of the DAG wants it: texts without escapes, a list of dimensions."""
+    if isinstance(partition, tuple):
+        return [str(_plain(part)) for part in partition]
+    return partition if isinstance(partition, str) else encode(partition)
 
 
 def _logical_date(partition: Partition) -> datetime | None:
