@@ -124,13 +124,25 @@ class Digest:
     def through(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The same chunks."""
         waiting: deque[Future[None]] = deque()
+        some: list[bytes] = []
+        size = 0
         with ThreadPoolExecutor(1, thread_name_prefix="flowstone-sha256") as pool:
             for chunk in chunks:
-                self.bytes += len(chunk)
-                waiting.append(pool.submit(self._sha.update, chunk))
-                if len(waiting) > _WAITING:
-                    waiting.popleft().result()
+                some.append(chunk)
+                size += len(chunk)
+                if size >= _PIECE:
+                    self.bytes += size
+                    waiting.append(pool.submit(self._update, some))
+                    some, size = [], 0
+                    if len(waiting) > _WAITING:
+                        waiting.popleft().result()
                 yield chunk
+            self.bytes += size
+            pool.submit(self._update, some).result()
+
+    def _update(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            self._sha.update(chunk)
 
     def __str__(self) -> str:
         return f"sha256:{self._sha.hexdigest()}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from typing import Any
 
 from flowstone_provider.contracts.io_manager import Condition
@@ -51,14 +53,20 @@ class ParquetStream:
         import pyarrow.parquet as pq
 
         sink = _Sink()
-        with pq.ParquetWriter(
-            sink, self._reader.schema, compression=self._compression, write_page_checksum=True
-        ) as writer:
+        codec = {"compression": self._compression, "write_page_checksum": True}
+        with (
+            pq.ParquetWriter(sink, self._reader.schema, **codec) as writer,
+            ThreadPoolExecutor(1, thread_name_prefix="flowstone-parquet") as pool,
+        ):
             while self._next is not None and (self._file_bytes is None or sink.bytes < self._file_bytes):
                 self.rows += self._next.num_rows
-                writer.write_table(self._next, _GROUP_ROWS)
+                # A row group is written and hashed while it is encoded.
+                encoding = pool.submit(writer.write_table, self._next, _GROUP_ROWS)
+                encoding.add_done_callback(sink.end)
                 yield from sink.take()
+                encoding.result()
                 self._next = next(self._waiting, None)
+        sink.end()
         yield from sink.take()
 
     def _groups(self) -> Iterator[Any]:
@@ -102,11 +110,11 @@ class _Sink:
     closed = False
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._pieces: SimpleQueue[bytes | None] = SimpleQueue()
         self.bytes = 0
 
     def write(self, data: Any) -> int:
-        self._pieces.append(bytes(data))
+        self._pieces.put(bytes(data))
         self.bytes += len(data)
         return len(data)
 
@@ -116,9 +124,13 @@ class _Sink:
     def close(self) -> None:
         """What is left is still to be taken."""
 
-    def take(self) -> list[bytes]:
-        pieces, self._pieces = self._pieces, []
-        return pieces
+    def end(self, _: object = None) -> None:
+        """Let `take` end here."""
+        self._pieces.put(None)
+
+    def take(self) -> Iterator[bytes]:
+        """What is written until `end`."""
+        return iter(self._pieces.get, None)
 
 
 def read_parquet(files: Sequence[tuple[Any, str]], columns: Sequence[str] | None, where: Sequence[Condition]) -> Any:
