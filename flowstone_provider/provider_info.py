@@ -52,6 +52,34 @@ def get_provider_info() -> dict[str, Any]:
                 },
             },
             {
+                "connection-type": "flowstone_parquet",
+                "hook-class-name": "flowstone_provider.hooks.parquet.ParquetIOManager",
+                "hook-name": "FlowStone Parquet",
+                "ui-field-behaviour": _ONLY_EXTRA,
+                "conn-fields": {
+                    "path": {
+                        "label": "Folder",
+                        "description": "The folder of all assets, as a URL that ObjectStoragePath knows, e.g. s3://lake/tables.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "conn_id": {
+                        "label": "Connection",
+                        "description": "The Airflow connection for the filesystem, if it needs one.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "compression": {
+                        "label": "Compression",
+                        "description": "The codec of the files; by default snappy.",
+                        "schema": {"type": ["string", "null"], "enum": ["snappy", "zstd", "gzip", "lz4", "none", None]},
+                    },
+                    "schema_change": {
+                        "label": "Schema change",
+                        "description": "What becomes of a table of other columns: warn (the default) or error.",
+                        "schema": {"type": ["string", "null"], "enum": ["warn", "error", None]},
+                    },
+                },
+            },
+            {
                 "connection-type": "flowstone_s3",
                 "hook-class-name": "flowstone_provider.hooks.s3.S3IOManager",
                 "hook-name": "FlowStone S3",
