@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from airflow.sdk import DAG, Param, task
 
-from flowstone_provider import load
+from flowstone_provider import AssetExistsSensor, Batching, CopyAssetOperator, DeleteAssetOperator, Into, load
 from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.hooks.io_manager import create_io_manager
 from tests.support.dags import run_dag, states
@@ -93,3 +93,286 @@ def test_each_mapped_instance_stores_a_partition_and_a_consumer_gets_them_as_one
     assert manager.load(AssetKey("apart")) == [3, 3]
     labels = {ti.rendered_map_index for ti in run.get_task_instances() if ti.task_id == "month_of"}
     assert labels == {"2026-01", "2026-02"}
+
+
+def test_if_exists():
+    calls = []
+    with DAG("exists", schedule=None) as dag:
+
+        @task.materialize(asset="kept", if_exists="skip")
+        def kept():
+            calls.append("kept")
+            return {"n": len(calls)}
+
+        @task.materialize(asset="once", if_exists="error", retries=3)
+        def once():
+            return 1
+
+        @task.materialize(asset="always")
+        def always():
+            return {"n": len(calls)}
+
+        kept() >> always() >> once()
+    first, second = run_dag(dag), run_dag(dag)
+    assert first.state == "success"
+    assert states(second) == {"kept": "success", "always": "success", "once": "failed"}
+    assert calls == ["kept"]
+    assert pulled(first, "kept") == pulled(second, "kept")
+    (failed,) = [ti for ti in second.get_task_instances() if ti.task_id == "once"]
+    assert failed.try_number == 1, "another try would not help"
+
+
+def test_what_is_wrong_is_said(capfd):
+    with DAG("wrong", schedule=None, default_args={"retries": 2}) as dag:
+
+        @task
+        def older():
+            return {"flowstone": "asset", "version": 0, "asset": "a"}
+
+        @task.materialize(asset="numbers")
+        def make():
+            return numbers()
+
+        @task
+        def change(reference):
+            manager = create_io_manager("file")
+            manager.store(AssetKey("numbers"), numbers(3))
+            return reference
+
+        @task.materialize(asset="result", task_id="of_older")
+        def of_older(value): ...
+
+        @task.materialize(asset="result")
+        def of_replaced(value): ...
+
+        @task.materialize(asset="result")
+        def of_replaced_ones(value: pa.Table): ...
+
+        @task(trigger_rule="all_done")
+        def delete(_):
+            create_io_manager("file").delete(AssetKey("numbers"))
+
+        @task.materialize(asset="result", trigger_rule="all_done")
+        def of_deleted(value): ...
+
+        @task.materialize(asset="result")
+        def strange():
+            return object()
+
+        @task.materialize(asset="result", partition="{{ params.nothing }}")
+        def nameless():
+            return 1
+
+        of_older(older())
+        made = make()
+        changed = change(made)
+        replaced, ones = of_replaced(changed), of_replaced_ones([changed, changed])
+        gone = delete(changed)
+        [replaced, ones] >> gone >> of_deleted(made)
+        strange()
+        nameless()
+    dag.params["nothing"] = Param("")
+    run = run_dag(dag)
+    expected = {"of_older", "of_replaced", "of_replaced_ones", "of_deleted", "strange", "nameless"}
+    found = {name for name, state in states(run).items() if state == "failed"}
+    assert found == expected
+    assert {ti.try_number for ti in run.get_task_instances() if ti.task_id in expected} == {1}
+    said = capfd.readouterr().out
+    assert "has version 0, this package reads version 1: run the task that stored it again" in said
+    assert said.count("numbers was replaced at") >= 2
+    assert "has no value of numbers" in said
+    assert "a value of type builtins.object cannot be stored; what can: JSON values, bytes" in said
+    assert "has an empty text" in said
+
+
+def test_tables_are_in_no_xcom_no_rendered_field_and_no_log(capfd):
+    from airflow.models import RenderedTaskInstanceFields
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    secret = "every-cell-says-this"
+    with DAG("private", schedule=None) as dag:
+
+        @task.materialize(asset="cells", partition="{{ ds }}")
+        def make():
+            return pa.table({"cell": [secret] * 1_000})
+
+        @task.materialize(asset="more")
+        def more(table: pa.Table, rows: list, *, lines: pandas.DataFrame = None, **context):  # noqa: F821
+            assert len(rows) == len(lines) == table.num_rows == 1_000
+            return rows
+
+        made = make()
+        more(made, made, lines=made)
+    run = run_dag(dag)
+    assert run.state == "success"
+    with create_session() as session:
+        fields = [row.rendered_fields for row in session.query(RenderedTaskInstanceFields).filter_by(dag_id="private")]
+        xcoms = [row.value for row in session.query(XComModel).filter_by(dag_id="private")]
+    assert len(fields) == len(xcoms) == 2
+    assert secret not in json.dumps([fields, xcoms])
+    assert max(len(json.dumps(value)) for value in xcoms) < 2_000
+    assert secret not in capfd.readouterr().out
+
+
+def test_the_event_of_the_outlet_tells_what_was_stored_and_from_what():
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+
+    with DAG("events", schedule=None) as dag:
+
+        @task.materialize(asset="events/first", partition=("eu", "2026-01-15"))
+        def first():
+            return numbers(3)
+
+        @task.materialize(asset="events/second")
+        def second(table):
+            return {"rows": table.num_rows}
+
+        second(first())
+    run = run_dag(dag)
+    assert run.state == "success"
+    with create_session() as session:
+        events = {event.asset.uri: event for event in session.query(AssetEvent).filter_by(source_dag_id="events")}
+        made, counted = events["flowstone://file/events/first"], events["flowstone://file/events/second"]
+        reference = pulled(run, "first")
+        assert made.extra == {**reference, "read": []}
+        assert getattr(made, "partition_key", "eu|2026-01-15") == "eu|2026-01-15"
+        read = {name: reference[name] for name in ("asset", "partition", "io_manager", "checksum")}
+        assert counted.extra["read"] == [read]
+        assert load(counted.extra) == {"rows": 3}
+
+
+def test_an_asset_is_waited_for_copied_and_deleted(configure, tmp_path):
+    configure("io_managers", json.dumps({"archive": {"use": "file", "path": f"file://{tmp_path}/archive"}}))
+    lake, archive = create_io_manager("file"), create_io_manager("archive")
+    values = {"table": numbers(), "empty": numbers(0), "json": {"a": [1]}, "bytes": b"\x00" * 3_000_000}
+    for name, value in values.items():
+        lake.store(AssetKey(name, "eu"), value)
+    with DAG("copies", schedule=None) as dag:
+        for name in values:
+            there = AssetExistsSensor(task_id=f"wait_{name}", asset=name, partition="eu")
+            copy = CopyAssetOperator(
+                task_id=f"copy_{name}", asset=name, partition="eu", to_io_manager="archive", to_asset=f"old/{name}"
+            )
+            there >> copy >> DeleteAssetOperator(task_id=f"delete_{name}", asset=name, partition="eu")
+        CopyAssetOperator(task_id="nothing", asset="table", partition="us", to_io_manager="archive")
+        AssetExistsSensor(task_id="never", asset="table", partition="us", timeout=0, soft_fail=True, poke_interval=0.01)
+    run = run_dag(dag)
+    found = states(run)
+    assert (found.pop("nothing"), found.pop("never")) == ("failed", "skipped")
+    assert set(found.values()) == {"success"}
+    assert pulled(run, "wait_table")["rows"] == 10
+    for name, value in values.items():
+        assert archive.load(AssetKey(f"old/{name}", "eu")) == value
+        assert not lake.exists(AssetKey(name, "eu"))
+    assert load(pulled(run, "copy_json")) == {"a": [1]}
+    assert (tmp_path / "archive/old/table").is_dir()
+
+
+@pytest.mark.parametrize("results", ["jsonl", "parquet"])
+def test_a_scatter_stores_its_results_as_an_asset_and_reads_one(results):
+    with DAG(f"into_{results}", schedule=None, params={"region": "eu"}) as dag:
+
+        @task.materialize(asset="numbers/in")
+        def make():
+            return numbers(25)
+
+        @task.scatter(
+            items=make(),
+            batching=Batching(max_items=10),
+            results=results,
+            into=Into(asset="numbers/out", partition="{{ params.region }}"),
+        )
+        def double(row):
+            # The first batch does not know yet what the others hold.
+            return {"n": row["n"] if row["n"] < 10 else row["n"] / 2, "late": None if row["n"] < 20 else row["text"]}
+
+        @task
+        def read(reference):
+            rows = sorted(load(reference["asset"], list), key=lambda row: row["n"])
+            return [reference["counts"]["succeeded"], len(rows), rows[-1]]
+
+        read(double())
+    run = run_dag(dag)
+    assert run.state == "success"
+    assert pulled(run, "read") == [25, 25, {"n": 12.0, "late": "row 24"}]
+    reference = pulled(run, "double.gather")
+    assert reference["flowstone"] == "scatter"
+    assert (reference["asset"]["asset"], reference["asset"]["partition"]) == ("numbers/out", "eu")
+
+
+def test_a_scatter_without_results_leaves_no_value(caplog):
+    manager = create_io_manager("file")
+    manager.store(AssetKey("numbers/out"), numbers())
+    with DAG("into_nothing", schedule=None) as dag:
+
+        @task
+        def nothing():
+            return []
+
+        @task.scatter(items=nothing(), into={"asset": "numbers/out"})
+        def double(row):
+            return row
+
+        double()
+    run = run_dag(dag)
+    assert run.state == "success"
+    assert pulled(run, "double.gather")["asset"] is None
+    assert not manager.exists(AssetKey("numbers/out"))
+
+
+def test_results_that_are_no_rows_or_beyond_the_tolerance_are_not_stored(capfd):
+    with DAG("into_wrong", schedule=None) as dag:
+
+        @task.scatter(items=[1, 2], into={"asset": "wrong"}, group_id="numbers", retries=0)
+        def some(item):
+            return item
+
+        @task.scatter(items=[1, 2], into={"asset": "wrong"}, group_id="mixed", retries=0)
+        def mixed(item):
+            return {"n": item if item == 1 else "two"}
+
+        @task.scatter(items=[1, 2], into={"asset": "wrong"}, group_id="broken", retries=0)
+        def broken(item):
+            return {"n": 1 / (item - 1)}
+
+        some(), mixed(), broken()
+    run = run_dag(dag)
+    found = states(run)
+    assert [found[f"{name}.gather"] for name in ("numbers", "mixed", "broken")] == ["failed"] * 3
+    said = capfd.readouterr().out
+    assert "into=… stores rows, which are dicts; the function returned int: 1" in said
+    assert "do not fit the columns of one table" in said
+    assert not create_io_manager("file").exists(AssetKey("wrong"))
+
+
+def test_the_view_of_a_scatter_is_given_as_the_annotation_says():
+    with DAG("views", schedule=None) as dag:
+
+        @task.scatter(items=[{"n": 1}, {"n": 2}])
+        def work(item):
+            return item
+
+        @task.materialize(asset="views")
+        def publish(enriched, table: pa.Table, rows: list, batches: Iterator) -> pa.Table:
+            assert enriched.counts["succeeded"] == len(rows) == table.num_rows == 2
+            assert sum(batch.num_rows for batch in batches) == 2
+            return enriched.to_arrow()
+
+        done = work()
+        publish(done, done, done, done)
+    assert run_dag(dag).state == "success"
+    assert create_io_manager("file").load(AssetKey("views"), list) == [{"n": 1}, {"n": 2}]
+
+
+def test_an_async_function():
+    with DAG("async", schedule=None) as dag:
+
+        @task.materialize(asset="async")
+        async def make():
+            return {"n": 1}
+
+        make()
+    assert run_dag(dag).state == "success"
+    assert create_io_manager("file").load(AssetKey("async")) == {"n": 1}
