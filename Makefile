@@ -25,7 +25,8 @@ test-floor: $(FLOOR)/.stamp  ## Run the same on the oldest supported Airflow
 
 up: $(VENV)/.stamp  ## Start Airflow with the example DAGs on http://localhost:8080
 	PATH="$(BIN):$$PATH" AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags \
-		AIRFLOW__CORE__LOAD_EXAMPLES=False $(BIN)/airflow standalone
+		AIRFLOW__CORE__LOAD_EXAMPLES=False AIRFLOW__FLOWSTONE__IO_MANAGERS='{"warehouse": {"use": "parquet"}}' \
+		$(BIN)/airflow standalone
 
 lint: $(VENV)/.stamp  ## Check style, format, types and the layers of the package
 	$(BIN)/ruff check .

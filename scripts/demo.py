@@ -16,6 +16,7 @@ SETTINGS = {
     "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__FLOWSTONE__STORAGE": f"file://{HOME}/flowstone",
+    "AIRFLOW__FLOWSTONE__IO_MANAGERS": '{"warehouse": {"use": "parquet"}}',
     "PYTHONWARNINGS": "ignore",
 }
 

@@ -91,6 +91,7 @@ class Cluster:
             "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in self.passwords),
             "DATABASE__SQL_ALCHEMY_CONN": database.replace("postgresql://", "postgresql+psycopg2://"),
             "FLOWSTONE__STORAGE": self.storage.as_uri(),
+            "FLOWSTONE__IO_MANAGERS": json.dumps({"warehouse": {"use": "parquet"}}),
             "USAGE_DATA_COLLECTION__ENABLED": False,
         }
         ours = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}

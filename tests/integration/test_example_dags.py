@@ -70,7 +70,8 @@ def test_an_example_is_short(name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_names_its_dag_after_its_file(name):
+def test_an_example_names_its_dag_after_its_file(name, configure):
+    configure("io_managers", '{"warehouse": {"use": "file"}}')
     assert dag_of(name).dag_id == name
 
 
