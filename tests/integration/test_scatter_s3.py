@@ -10,11 +10,11 @@ import pytest
 
 from flowstone_provider.contracts.item_reader import ReaderSpec
 from flowstone_provider.errors import SourceChangedError, SourceNotFoundError, StorageError
+from flowstone_provider.folders import last_touched, list_folders, remove_folder
 from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.scatter.ledger import LedgerCoordinator
 from flowstone_provider.scatter.options import Batching, Tolerance
 from flowstone_provider.scatter.view import ScatterResults
-from flowstone_provider.folders import last_touched, list_folders, remove_folder
 from flowstone_provider.testing.coordinator import CoordinatorContract
 from tests.support.scatters import Scatter
 
