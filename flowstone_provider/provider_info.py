@@ -80,6 +80,24 @@ def get_provider_info() -> dict[str, Any]:
                 },
             },
             {
+                "connection-type": "flowstone_postgres",
+                "hook-class-name": "flowstone_provider.hooks.postgres.PostgresIOManager",
+                "hook-name": "FlowStone PostgreSQL",
+                "ui-field-behaviour": _ONLY_EXTRA,
+                "conn-fields": {
+                    "conn_id": {
+                        "label": "Connection",
+                        "description": "The Airflow connection to PostgreSQL; by default postgres_default.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "schema_name": {
+                        "label": "Schema",
+                        "description": "The schema in which the tables are; by default public. It must exist.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                },
+            },
+            {
                 "connection-type": "flowstone_s3",
                 "hook-class-name": "flowstone_provider.hooks.s3.S3IOManager",
                 "hook-name": "FlowStone S3",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import psycopg2
@@ -71,3 +73,24 @@ def items(
     """All that a reader yields."""
     with closing(reader(resources, query, cursor, **options)) as it:
         return [item for page in it.pages(after) for item in page.items]
+
+
+def airflow_connection(url: str, **extra: Any) -> str:
+    """An Airflow connection to a database, as the value of an ``AIRFLOW_CONN_`` variable.
+
+    Args:
+        url: The database.
+        **extra: What else the driver is to connect with.
+    """
+    parts = urlsplit(url)
+    return json.dumps(
+        {
+            "conn_type": "postgres",
+            "host": parts.hostname,
+            "port": parts.port,
+            "login": parts.username,
+            "password": parts.password,
+            "schema": parts.path.removeprefix("/"),
+            "extra": extra,
+        }
+    )

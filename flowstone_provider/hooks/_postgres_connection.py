@@ -1,0 +1,216 @@
+"""Transactions in PostgreSQL. Values stand in statements as literals, as COPY needs it, which takes no parameters."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from typing import Any
+
+from flowstone_provider.errors import FlowstoneError, MissingExtraError, StorageError, ValueKindError
+from flowstone_provider.hooks.resources import AirflowResources
+
+UNDEFINED_TABLE = "42P01"
+LOCK_NOT_AVAILABLE = "55P03"
+
+_DRIVERS = {"adbc_driver_manager", "psycopg", "psycopg2"}
+
+# Literals are quoted for this setting, which is the default.
+_BEGIN = "SET LOCAL standard_conforming_strings = on"
+
+# What SQLSTATE codes, or classes of them, mean (PostgreSQL's manual, "Appendix A. PostgreSQL Error Codes"); the first
+# that fits counts.
+_MEANINGS: list[tuple[type[FlowstoneError], str, tuple[str, ...]]] = [
+    (StorageError, "{said}; grant it to the connection's user", ("42501",)),
+    (StorageError, "{said}; make the schema, or choose another with the option `schema_name`", ("3F000",)),
+    (
+        ValueKindError,
+        "{said}: a text has the character NUL, or one that the database's encoding has not; remove it, or store the "
+        "value as bytes",
+        ("22021", "22P05"),
+    ),
+    (ValueKindError, "{said}", ("22", "42804", "42883")),
+    (
+        StorageError,
+        "{said}: others read or store the asset, and its table cannot change meanwhile; try again later, and load as a "
+        "whole what you read to store it again",
+        (LOCK_NOT_AVAILABLE,),
+    ),
+]
+
+
+class Server:
+    """The server of an Airflow connection.
+
+    Args:
+        conn_id: The connection.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self._conn_id = conn_id
+
+    @contextmanager
+    def transaction(self, about: str) -> Iterator[Transaction]:
+        """A transaction on a connection of its own, which is committed at the end of the block.
+
+        Args:
+            about: What it is for, for messages.
+
+        Raises:
+            StorageError: The server cannot be reached, or refuses.
+            ValueKindError: The server cannot hold a value.
+        """
+        with self._errors(about), closing(self._connect()) as connection:
+            transaction = Transaction(_plain_cursors(connection))
+            transaction.execute(_BEGIN)
+            transaction.execute("SET LOCAL client_encoding = 'UTF8'")
+            yield transaction
+            connection.commit()
+
+    @contextmanager
+    def bulk(self, about: str, *, snapshot: bool = False) -> Iterator[BulkTransaction]:
+        """As `transaction`, over ADBC, which moves Arrow's data. To begin it costs several times as much.
+
+        Args:
+            about: What it is for, for messages.
+            snapshot: It only reads, and all of it sees one moment.
+        """
+        with self._errors(about), closing(_adbc(self._conninfo())) as connection:
+            transaction = BulkTransaction(connection.cursor)
+            if snapshot:
+                transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            transaction.execute(_BEGIN)
+            yield transaction
+            connection.commit()
+
+    def _connect(self) -> Any:
+        return AirflowResources().client("postgres", self._conn_id)
+
+    def _conninfo(self) -> str:
+        """What libpq is to connect with: what Airflow's hook connects with, which knows of tokens and certificates."""
+        with closing(self._connect()) as connection:
+            info = connection.info
+            # The first is psycopg's name, the second that of psycopg2, which Airflow takes without SQLAlchemy 2.
+            get = getattr(info, "get_parameters", None)
+            found = {**(get() if get else info.dsn_parameters), "password": info.password}
+        # Arrow's texts are UTF-8.
+        found["client_encoding"] = "UTF8"
+        return " ".join(f"{name}={_quoted(value)}" for name, value in found.items() if value)
+
+    @contextmanager
+    def _errors(self, about: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not {cls.__module__.partition(".")[0] for cls in type(error).__mro__} & _DRIVERS:
+                raise
+            code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
+            said = f"{about}: connection {self._conn_id!r}: {_said(error)}"
+            for meaning, text, codes in _MEANINGS:
+                if code.startswith(codes):
+                    raise meaning(text.format(said=said), code=code) from error
+            remedy = "" if code else "; check the connection and the server, and try again"
+            raise StorageError(said + remedy, code=code) from error
+
+
+class Transaction:
+    """Statements of one transaction.
+
+    Args:
+        cursor: Makes a cursor.
+    """
+
+    def __init__(self, cursor: Callable[[], Any]) -> None:
+        self._cursor = cursor
+
+    def execute(self, statement: str) -> None:
+        """A statement without an answer that counts."""
+        with self._cursor() as cursor:
+            cursor.execute(statement)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of a query that has few."""
+        with self._cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()  # type: ignore[no-any-return]
+
+    def lock(self, name: str) -> None:
+        """Wait until no other transaction has a lock of this name; it ends with the transaction."""
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        self.execute(f"SELECT pg_advisory_xact_lock({number})")
+
+
+class BulkTransaction(Transaction):
+    """A transaction that moves Arrow's data."""
+
+    def ingest(self, schema: str, table: str, reader: Any) -> None:
+        """Append record batches to a table, as a stream."""
+        with self._cursor() as cursor:
+            cursor.adbc_ingest(table, reader, mode="append", db_schema_name=schema)
+
+    def stream(self, query: str, batch_bytes: int) -> Iterator[Any]:
+        """The rows of a query as record batches of about so many bytes."""
+        from adbc_driver_postgresql import StatementOptions
+
+        with self._cursor() as cursor:
+            cursor.adbc_statement.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(batch_bytes)})
+            cursor.execute(query)
+            yield from cursor.fetch_record_batch()
+
+
+def _plain_cursors(connection: Any) -> Callable[[], Any]:
+    # An Airflow connection may ask for rows as dicts, or for transactions of one statement.
+    connection.autocommit = False
+    if hasattr(connection, "set_client_encoding"):
+        from psycopg2.extensions import cursor
+
+        connection.set_client_encoding("UTF8")
+        return lambda: connection.cursor(cursor_factory=cursor)
+    from psycopg.rows import tuple_row
+
+    return lambda: connection.cursor(row_factory=tuple_row)
+
+
+def _adbc(conninfo: str) -> Any:
+    try:
+        from adbc_driver_manager import AdbcConnection
+        from adbc_driver_manager.dbapi import Connection
+    except ImportError as error:
+        raise MissingExtraError(
+            "the IO manager postgres needs ADBC: pip install 'airflow-provider-flowstone[postgres]'", extra="postgres"
+        ) from error
+    # The connection would close its database with itself.
+    return Connection(_Kept(), AdbcConnection(_database(conninfo)))
+
+
+class _Kept:
+    def close(self) -> None:
+        """Stays for other connections."""
+
+
+# A database of ADBC keeps no connection, but reads all types of the server when it is made, which takes longer than to
+# connect. Few servers are used by one process; tokens are other credentials each time.
+@lru_cache(maxsize=4)
+def _database(conninfo: str) -> Any:
+    import adbc_driver_postgresql
+
+    return adbc_driver_postgresql.connect(conninfo)
+
+
+def _quoted(value: object) -> str:
+    # As libpq reads it (PostgreSQL's manual, "Connection Strings").
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _said(error: Any) -> str:
+    if hasattr(error, "diag") and error.diag.message_primary:
+        return str(error.diag.message_primary)
+    for name, text in getattr(error, "details", None) or ():
+        if name in (b"PG_DIAG_MESSAGE_PRIMARY", "PG_DIAG_MESSAGE_PRIMARY"):
+            return text.decode() if isinstance(text, bytes) else str(text)
+    return _line(error)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]
