@@ -61,6 +61,7 @@ class Cluster:
         home: ``AIRFLOW_HOME``.
         dags: Its DAG folder.
         storage: The folder behind ``[flowstone] storage``.
+        openlineage: The file with OpenLineage's events, of DAGs with ``enable_lineage``.
         env: The environment of its processes.
         passwords: The users' passwords; a user's role is their name: ``admin``, ``viewer``.
     """
@@ -70,6 +71,7 @@ class Cluster:
         self.home = home
         self.dags = home / "dags"
         self.storage = home / "ledger"
+        self.openlineage = home / "openlineage.jsonl"
         self.url = f"http://127.0.0.1:{port}"
         self.passwords = {role: secrets.token_hex(8) for role in ("admin", "viewer")}
         self.env = self._environment(port, database)
@@ -91,6 +93,11 @@ class Cluster:
             "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in self.passwords),
             "DATABASE__SQL_ALCHEMY_CONN": database.replace("postgresql://", "postgresql+psycopg2://"),
             "FLOWSTONE__STORAGE": self.storage.as_uri(),
+            "OPENLINEAGE__TRANSPORT": json.dumps(
+                {"type": "file", "log_file_path": str(self.openlineage), "append": True}
+            ),
+            # Only DAGs that ask for it are told of.
+            "OPENLINEAGE__SELECTIVE_ENABLE": True,
             "FLOWSTONE__IO_MANAGERS": json.dumps({"warehouse": {"use": "parquet"}}),
             "USAGE_DATA_COLLECTION__ENABLED": False,
         }
