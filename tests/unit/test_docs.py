@@ -16,8 +16,8 @@ from flowstone_provider.provider_info import get_provider_info
 
 ROOT = Path(flowstone_provider.__file__).parents[1]
 DOCS = ROOT / "docs"
-EXAMPLE = DOCS / "examples" / "flowstone-reader-http"
-# The example is a package of its own, with its own tests: tests/integration/test_install.py runs them.
+# Packages of their own, with their own tests: tests/integration/test_install.py runs them.
+EXAMPLES = {"flowstone_reader_http": "HttpOptions", "flowstone_io_sqlite": "SqliteOptions"}
 PAGES = sorted(
     [*(page for page in DOCS.rglob("*.md") if not {"_build", "examples"} & {*page.parts}), *ROOT.glob("*.md")]
 )
@@ -103,12 +103,37 @@ def test_every_option_of_a_reader_is_documented(name):
     assert f"{options.__module__}.{options.__name__}" in reference
 
 
-def test_the_options_of_the_example_are_in_its_readme():
-    spec = importlib.util.spec_from_file_location("flowstone_reader_http", EXAMPLE / "flowstone_reader_http.py")
+def io_managers() -> dict[str, type]:
+    points = entry_points(group="flowstone.io_managers")
+    return {point.name: point.load() for point in points if point.value.startswith("flowstone_provider.")}
+
+
+@pytest.mark.parametrize("name", sorted(io_managers()))
+def test_every_option_of_an_io_manager_is_documented(name):
+    manager = io_managers()[name]
+    options = manager.options.model_fields
+    text = (DOCS / "reference" / "io-managers.md").read_text()
+    assert f"| `{manager.conn_type}` |" in row_of(text, name)
+    section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert section, f"no section for {name}"
+    assert re.findall(r"^\| `(\w+)` \|", section[1], re.MULTILINE) == list(options)
+    for option, field in options.items():
+        assert field.is_required() or not field.default or f"| `{field.default}` |" in row_of(section[1], option)
+    assert f".{manager.__name__}\n" in section[1]
+    assert f"| `{name}`" in (DOCS / "howto" / "assets.md").read_text(), "the table to choose from has a row for it"
+
+
+def folder_of(example: str) -> Path:
+    return DOCS / "examples" / example.replace("_", "-")
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_options_of_an_example_are_in_its_readme(example):
+    spec = importlib.util.spec_from_file_location(example, folder_of(example) / f"{example}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    options = module.HttpOptions.model_fields
-    text = (EXAMPLE / "README.md").read_text()
+    options = getattr(module, EXAMPLES[example]).model_fields
+    text = (folder_of(example) / "README.md").read_text()
     assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == sorted(options)
     for name, field in options.items():
         assert field.is_required() or field.default is None or f"| `{field.default}` |" in row_of(text, name)
@@ -165,7 +190,7 @@ def test_included_regions_exist(page):
 
 def test_every_region_of_the_examples_is_included():
     included = "".join(page.read_text() for page in PAGES)
-    for path in [*(ROOT / "dags").glob("*.py"), *EXAMPLE.rglob("*.py")]:
+    for path in [*(ROOT / "dags").glob("*.py"), *(DOCS / "examples").rglob("*.py")]:
         for mark in re.findall(r"# \[START \w+\]", path.read_text()):
             assert f'/{path.name}\n:language: python\n:start-after: "{mark}"' in included, f"{mark} in {path.name}"
 
