@@ -279,7 +279,8 @@ def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
             pieces.append(piece)
             waiting += len(piece)
             if waiting == size:
-                yield b"".join(pieces)
+                # A chunk that is a part need not be copied.
+                yield bytes(chunk) if len(pieces) == 1 and len(piece) == len(chunk) else b"".join(pieces)
                 sent += waiting
                 pieces, waiting = [], 0
     if pieces:

@@ -14,8 +14,8 @@ import orjson
 from flowstone_provider.contracts.io_manager import Condition, Kind
 from flowstone_provider.errors import MissingExtraError, ValueKindError
 
-# Bytes of a file that are read at once.
-_CHUNK = 1 << 20
+# Bytes of a file that are read at once: as many as a part of an upload to S3, which then need not be copied.
+_CHUNK = 8 << 20
 
 _TABLES = (
     "a pyarrow Table, RecordBatch or RecordBatchReader, an iterator of record batches, a pandas or polars DataFrame"

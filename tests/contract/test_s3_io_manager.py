@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
-from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.hooks.s3 import S3IOManager
-from flowstone_provider.testing.io_manager import IOManagerContract
-from tests.services.s3 import CONNECTION_ID, fresh_bucket
+from tests.support.s3_managers import OnS3
 
 pytestmark = [pytest.mark.s3, pytest.mark.parquet]
 
 
-class TestS3(IOManagerContract):
-    """Each test has a folder of its own in one bucket."""
-
+class TestS3(OnS3):
     manager = S3IOManager
 
-    @pytest.fixture(autouse=True, scope="class")
-    @classmethod
-    def _bucket(cls, s3_server):
-        with fresh_bucket(s3_server) as bucket:
-            cls.bucket = bucket
-            yield
-
-    @pytest.fixture(autouse=True)
-    def _one_client(self, monkeypatch):
-        # Making a client takes longer than what it is asked.
-        monkeypatch.setattr(AirflowResources, "client", lambda self, service, conn_id: bucket.client())
-        bucket = self.bucket
-
-    @pytest.fixture
-    def options(self, request):
-        return {"bucket": self.bucket.bucket, "prefix": request.node.name, "conn_id": CONNECTION_ID}
+    # It takes seconds, for a process of its own: tests/integration has it.
+    test_a_writer_that_is_killed_leaves_the_old_value = None
