@@ -17,11 +17,11 @@ demo: $(VENV)/.stamp  ## Run the main job on real data, in this process, and pri
 test: $(VENV)/.stamp  ## Run all tests: unit, contract, integration (real services), e2e (a real scheduler)
 	$(BIN)/python -m pytest
 
-test-fast: $(VENV)/.stamp  ## Run the tests that need no service
+test-fast: $(VENV)/.stamp  ## Run the fast tests: unit and contract
 	$(BIN)/python -m pytest tests/unit tests/contract
 
-test-floor: $(FLOOR)/.stamp  ## Run the same on the oldest supported Airflow
-	$(CURDIR)/$(FLOOR)/bin/python -m pytest tests/unit tests/contract
+test-floor: $(FLOOR)/.stamp  ## Run them on the oldest supported Airflow
+	$(CURDIR)/$(FLOOR)/bin/python -m pytest tests/unit tests/contract tests/integration/test_parsing.py
 
 up: $(VENV)/.stamp  ## Start Airflow with the example DAGs on http://localhost:8080
 	PATH="$(BIN):$$PATH" AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags \

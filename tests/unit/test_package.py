@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -35,7 +32,6 @@ PUBLIC = [
     "load",
     "source",
 ]
-BARRED = {"boto3", "botocore", "pyarrow", "pandas", "psycopg", "psycopg2"}
 
 
 def test_the_public_names():
@@ -44,29 +40,6 @@ def test_the_public_names():
         assert getattr(flowstone_provider, name).__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'Scater'"):
         flowstone_provider.Scater  # noqa: B018
-
-
-def loaded_by(code: str) -> set[str]:
-    script = f"{code}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(json.loads(done.stdout.splitlines()[-1]))
-
-
-def test_importing_the_package_and_its_contracts_loads_next_to_nothing():
-    loaded = loaded_by("import flowstone_provider, flowstone_provider.contracts.item_reader")
-    assert not loaded & (BARRED | {"airflow", "sqlalchemy", "orjson", "tenacity", "upath"})
-
-
-def test_importing_what_a_dag_needs_loads_no_data_library():
-    before = loaded_by("from airflow.sdk import dag, task")
-    code = f"from airflow.sdk import dag, task\nfrom flowstone_provider import {', '.join(PUBLIC)}\n"
-    code += "import flowstone_provider.decorators.scatter, flowstone_provider.decorators.materialize\n"
-    code += "task.materialize(asset='a', partition='{{ ds }}')(lambda: 1)\n"
-    code += "".join(f"source({name!r}, path='x')\n" for name in ("csv", "jsonl", "json", "parquet"))
-    code += "source('s3', bucket='b'), source('s3_inventory', manifest='s3://b/i/manifest.json')\n"
-    code += "source('dynamodb', table='t'), source('postgres', query='SELECT 1 AS n', cursor='n')\n"
-    added = loaded_by(code) - before
-    assert not added & (BARRED | {"sqlalchemy", "fsspec", "upath", "zstandard", "ijson"})
 
 
 def every_error():

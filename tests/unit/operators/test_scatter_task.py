@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import textwrap
 from datetime import timedelta
 
 import pytest
@@ -176,56 +172,3 @@ def test_the_three_operators_by_hand():
     assert dag.get_task("gather").options == {"results": "parquet", "retry": {"attempts": 2}}
     with DAG("d"), pytest.raises(OptionsError, match="no option 'retires'; did you mean 'retry'"):
         ScatterPlanOperator(task_id="plan", scatter_id="s", items=[1], options={"retires": 1})
-
-
-DAG_FILE = """
-from airflow.sdk import DAG, task
-from flowstone_provider import Batching, ItemRetry, RateLimit, Tolerance, source
-
-def pages(checkpoint):
-    yield [1, 2], {}
-
-with DAG("d", schedule=None) as dag:
-    @task
-    def rates(): ...
-
-    @task.scatter(
-        items=source("function", function=pages),
-        select=lambda item: item,
-        key=lambda item: item,
-        batching=Batching(group_by=lambda item: item % 7, max_items=10),
-        retry=ItemRetry(on=(TimeoutError, "Http*")),
-        rate_limit=RateLimit(5),
-        tolerance=Tolerance(percent=1.5),
-        results=None,
-        max_active_batches=2,
-    )
-    def work(item, rates, ti): ...
-
-    work(rates=rates())
-
-import json
-from airflow.serialization.serialized_objects import {serializer}
-# Airflow itself walks sets of field names, and sorts when it hashes.
-print(json.dumps({serializer}.{method}(dag), sort_keys=True))
-"""
-
-
-def test_a_dag_parsed_twice_serialises_to_the_same_bytes(tmp_path):
-    try:
-        from airflow.serialization.serialized_objects import DagSerialization  # noqa: F401
-
-        names = {"serializer": "DagSerialization", "method": "to_dict"}
-    except ImportError:  # Airflow 3.1
-        names = {"serializer": "SerializedDAG", "method": "to_dict"}
-    path = tmp_path / "dag.py"
-    path.write_text(
-        textwrap.dedent(DAG_FILE).replace("{serializer}", names["serializer"]).replace("{method}", names["method"])
-    )
-    texts = [
-        subprocess.run([sys.executable, path], capture_output=True, text=True, check=True).stdout.splitlines()[-1]
-        for _ in range(2)
-    ]
-    assert texts[0] == texts[1]
-    assert json.loads(texts[0])["dag"]["dag_id"] == "d"
-    assert "0x" not in texts[0]
