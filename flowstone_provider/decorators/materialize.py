@@ -9,10 +9,11 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import task_decorator_factory
 from airflow.sdk import BaseOperator
+from airflow.sdk.definitions._internal.contextmanager import DagContext
 
 from flowstone_provider.contracts.options import nearest
 from flowstone_provider.errors import OptionsError
-from flowstone_provider.operators._asset import check_asset, outlets_of
+from flowstone_provider.operators._asset import check_asset, with_outlet
 from flowstone_provider.operators.asset import PARTITION_LABEL, MaterializeOperator, check_if_exists
 
 _OWN = ("asset", "io_manager", "partition", "if_exists", "op_kwargs")
@@ -72,19 +73,21 @@ class MaterializeTask:
         """The same function with other options."""
         return MaterializeTask(self.function, {**self.settings, **settings})
 
-    def _decorated(self, **defaults: Any) -> Any:
-        settings = {**defaults, **self.settings}
-        outlets = [
-            *(settings.pop("outlets", None) or []),
-            *outlets_of(settings["asset"], settings.get("io_manager", "file")),
-        ]
+    def _decorated(self, **more: Any) -> Any:
+        # Of a mapped task, Airflow applies only defaults for arguments of any task.
+        defaults = {
+            **(getattr(DagContext.get_current(), "default_args", None) or {}),
+            **(self.settings.get("default_args") or {}),
+        }
+        settings = {**more, **{name: defaults[name] for name in _OWN if name in defaults}, **self.settings}
+        io_manager = settings.get("io_manager", "file")
+        check_asset(settings["asset"], io_manager, settings.get("partition"))
         return task_decorator_factory(
             self.function,
             # A reference is one value, whatever the function's return annotation says of what is stored.
             multiple_outputs=False,
             decorated_operator_class=MaterializeOperator,
-            outlets=outlets,
-            **settings,
+            **{**settings, "outlets": with_outlet(settings.get("outlets"), settings["asset"], io_manager)},
         )
 
 

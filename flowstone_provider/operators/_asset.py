@@ -87,6 +87,11 @@ def asset_key(asset: str, partition: Any, context: Mapping[str, Any]) -> AssetKe
     """
     if partition is None:
         partition = _of_run(context)
+    if partition == "":
+        raise PartitionError(
+            f"the partition of {asset} is an empty text: its template found nothing, as {{{{ ds }}}} does in a run "
+            "without logical date"
+        )
     # Of what came through XCom, a tuple is a list.
     return AssetKey(asset, tuple(partition) if isinstance(partition, list) else partition)
 
@@ -120,6 +125,12 @@ def airflow_asset(asset: str, io_manager: str = "file") -> Asset:
 def outlets_of(asset: str, io_manager: str) -> list[Asset]:
     """The outlets of a task that stores an asset. A name that is a template is not known when Airflow asks: none."""
     return [] if is_deferred(asset) else [airflow_asset(asset, io_manager)]
+
+
+def with_outlet(outlets: Iterable[Any] | None, asset: str, io_manager: str) -> list[Any]:
+    """The outlets that a task was given, and that of the asset which it stores."""
+    given = list(outlets or ())
+    return [*given, *(outlet for outlet in outlets_of(asset, io_manager) if outlet not in given)]
 
 
 def announce(

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import DecoratedOperator, KeywordParame
 from flowstone_provider.contracts.io_manager import AssetKey, make_reference
 from flowstone_provider.errors import AssetExistsError, OptionsError, StorageError
 from flowstone_provider.hooks.io_manager import create_io_manager
-from flowstone_provider.operators._asset import AssetOperator, announce, check_asset, outlets_of
+from flowstone_provider.operators._asset import AssetOperator, announce, check_asset, outlets_of, with_outlet
 from flowstone_provider.operators._base import airflow_errors
 from flowstone_provider.operators.load import load, references_in
 
@@ -47,6 +47,7 @@ class MaterializeOperator(AssetOperator, DecoratedOperator):
     def __init__(self, *, python_callable: Callable[..., Any], if_exists: IfExists = "replace", **kwargs: Any) -> None:
         super().__init__(python_callable=python_callable, **kwargs)
         self.if_exists = if_exists
+        self.outlets = with_outlet(self.outlets, self.asset, self.io_manager)
         check_if_exists(if_exists)
 
     def execute(self, context: Any) -> dict[str, Any]:
@@ -74,21 +75,21 @@ class MaterializeOperator(AssetOperator, DecoratedOperator):
         """What the function returns; ``read`` is told which references it was given."""
         function = self.python_callable
         parameters = inspect.signature(function).parameters
-        names = list(parameters)
+        positional = [p for p in parameters.values() if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
 
-        def given(value: Any, name: str | None) -> Any:
+        def given(value: Any, parameter: inspect.Parameter | None) -> Any:
             references = references_in(value)
             if not references:
                 return value
             read.extend(references)
-            return load(value, None if name is None else _annotation(parameters[name]))
+            annotated = parameter is not None and parameter.annotation is not parameter.empty
+            return load(value, parameter.annotation if annotated else None)
 
-        args = [given(value, names[min(number, len(names) - 1)]) for number, value in enumerate(self.op_args)]
-        merged = {**context, **self.op_kwargs}
-        kwargs = KeywordParameters.determine(function, args, merged).unpacking()
+        args = [given(value, positional[min(at, len(positional) - 1)]) for at, value in enumerate(self.op_args)]
+        kwargs = KeywordParameters.determine(function, args, {**context, **self.op_kwargs}).unpacking()
         # Not into op_kwargs: a template field is serialised for the UI.
         loaded = {
-            name: given(value, name if name in parameters else None) if name in self.op_kwargs else value
+            name: given(value, parameters.get(name)) if name in self.op_kwargs else value
             for name, value in kwargs.items()
         }
         value = function(*args, **loaded)
@@ -103,10 +104,6 @@ def check_if_exists(if_exists: Any) -> None:
     """
     if if_exists not in get_args(IfExists):
         raise OptionsError(f"if_exists must be one of {', '.join(map(repr, get_args(IfExists)))}, not {if_exists!r}")
-
-
-def _annotation(parameter: inspect.Parameter) -> Any:
-    return None if parameter.annotation is parameter.empty else parameter.annotation
 
 
 class DeleteAssetOperator(AssetOperator):
@@ -144,7 +141,7 @@ class CopyAssetOperator(AssetOperator):
         check_asset(self.to_asset, to_io_manager)
         if (self.to_io_manager, self.to_asset) == (self.io_manager, self.asset):
             raise OptionsError(f"{self.task_id}: the copy would replace what it is made from; give another to_asset")
-        self.outlets = [*self.outlets, *outlets_of(self.to_asset, to_io_manager)]
+        self.outlets = with_outlet(self.outlets, self.to_asset, to_io_manager)
 
     def execute(self, context: Any) -> dict[str, Any]:
         """See `CopyAssetOperator`."""

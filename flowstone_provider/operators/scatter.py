@@ -15,7 +15,7 @@ from flowstone_provider.contracts.options import nearest
 from flowstone_provider.contracts.scatter import Barrier, Batch, Plan
 from flowstone_provider.errors import NotPlannedError, OptionsError
 from flowstone_provider.hooks.resources import AirflowResources
-from flowstone_provider.operators._asset import outlets_of
+from flowstone_provider.operators._asset import with_outlet
 from flowstone_provider.operators._base import ScatterOperator, airflow_errors, refuse_nesting
 from flowstone_provider.operators.into import Into, into_at_parse, store_results
 from flowstone_provider.operators.source import items_at_parse, items_at_run
@@ -198,7 +198,7 @@ class ScatterGatherOperator(ScatterOperator):
         if into is not None:
             results = None if batch_task_id is not None else self.options.get("results", "jsonl")
             self.into = into_at_parse(into, results)
-            self.outlets = [*self.outlets, *outlets_of(self.into["asset"], self.into.get("io_manager", "file"))]
+            self.outlets = with_outlet(self.outlets, self.into["asset"], self.into.get("io_manager", "file"))
 
     def execute(self, context: Any) -> dict[str, Any]:
         """See `ScatterGatherOperator`."""

@@ -182,7 +182,7 @@ def test_what_is_wrong_is_said(capfd):
     assert said.count("numbers was replaced at") >= 2
     assert "has no value of numbers" in said
     assert "a value of type builtins.object cannot be stored; what can: JSON values, bytes" in said
-    assert "has an empty text" in said
+    assert "is an empty text: its template found nothing" in said
 
 
 def test_tables_are_in_no_xcom_no_rendered_field_and_no_log(capfd):
@@ -364,6 +364,24 @@ def test_the_view_of_a_scatter_is_given_as_the_annotation_says():
         publish(done, done, done, done)
     assert run_dag(dag).state == "success"
     assert create_io_manager("file").load(AssetKey("views"), list) == [{"n": 1}, {"n": 2}]
+
+
+def test_arguments_of_every_kind_are_loaded():
+    with DAG("arguments", schedule=None) as dag:
+
+        @task.materialize(asset="one")
+        def one():
+            return numbers(1)
+
+        @task.materialize(asset="all")
+        def collect(first, *parts: list, last: list, **more):
+            return [first.num_rows, *parts, last, more["extra"].num_rows, "ti" in more]
+
+        made = one()
+        collect(made, made, made, last=made, extra=made)
+    assert run_dag(dag).state == "success"
+    row = [{"n": 0, "text": "row 0"}]
+    assert create_io_manager("file").load(AssetKey("all")) == [1, row, row, row, 1, True]
 
 
 def test_an_async_function():

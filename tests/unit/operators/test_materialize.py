@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import datetime
+from datetime import date, datetime
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG, Asset, task
@@ -15,10 +16,12 @@ from flowstone_provider import (
     CopyAssetOperator,
     DeleteAssetOperator,
     Into,
+    MaterializeOperator,
     ScatterGatherOperator,
     airflow_asset,
 )
 from flowstone_provider.errors import AssetError, OptionsError, PartitionError, UnknownNameError
+from flowstone_provider.operators._asset import asset_key
 
 OUTLET = Asset(name="numbers/all", uri="flowstone://file/numbers/all")
 
@@ -63,6 +66,49 @@ def test_mapping_and_override_keep_outlet_and_asset_together():
     assert dag.get_task("other_mapped").outlets == [airflow_asset("numbers/other")]
     assert dag.get_task("templated").outlets == [], "Airflow asks for the name before there is one"
     assert dag.get_task("mapped").partial_kwargs["op_kwargs"] == {"rows": 1}
+
+
+def test_defaults_of_the_dag_hold_also_for_mapped_tasks():
+    with DAG("d", default_args={"io_manager": "memory", "retries": 4}) as dag:
+        make = task.materialize(asset="numbers/all")(lambda month: None)
+        make.override(task_id="one")("a")
+        make.override(task_id="mapped").expand(month=["a"])
+        make.override(task_id="other", io_manager="file")("a")
+    outlet = airflow_asset("numbers/all", io_manager="memory")
+    assert dag.get_task("one").outlets == dag.get_task("mapped").outlets == [outlet]
+    assert dag.get_task("one").io_manager == dag.get_task("mapped").partial_kwargs["io_manager"] == "memory"
+    assert dag.get_task("mapped").retries == 4
+    assert dag.get_task("other").outlets == [OUTLET]
+    with DAG("d", default_args={"io_manager": "memroy"}), pytest.raises(UnknownNameError, match="'memory'"):
+        make.expand(month=["a"])
+
+
+def test_the_operator_by_hand_has_its_outlet():
+    with DAG("d"):
+        made = MaterializeOperator(task_id="make", python_callable=number, asset="numbers/all", outlets=[Asset("mine")])
+    assert made.outlets == [Asset("mine"), OUTLET]
+
+
+@pytest.mark.parametrize(
+    ("given", "of_run", "expected"),
+    [
+        (None, None, None),
+        (None, "2026-01-15", date(2026, 1, 15)),
+        (None, "eu~20west|2026-01-15", ("eu west", date(2026, 1, 15))),
+        ("us", "eu", "us"),
+        (["eu", "2026-01-15"], "eu", ("eu", date(2026, 1, 15))),
+    ],
+)
+def test_the_partition_is_what_is_given_or_else_that_of_the_run(given, of_run, expected):
+    assert asset_key("a", given, {"dag_run": SimpleNamespace(partition_key=of_run)}).partition == expected
+    assert asset_key("a", given, {}).partition == (None if given is None else expected)
+
+
+def test_a_partition_that_is_none_is_said():
+    with pytest.raises(PartitionError, match=r"of a is an empty text: its template found nothing, as {{ ds }} does"):
+        asset_key("a", "", {})
+    with pytest.raises(PartitionError, match=r"key 'eu west' .* give partition=\"{{ dag_run.partition_key }}\""):
+        asset_key("a", None, {"dag_run": SimpleNamespace(partition_key="eu west")})
 
 
 def test_a_partition_that_another_task_returns_is_a_dependency():
