@@ -17,8 +17,7 @@ from flowstone_provider.hooks.values import check_conditions, check_selection, e
 _GROUP_BYTES = 64 << 20
 _GROUP_ROWS = 1 << 20
 
-# Batches that a scan reads ahead, and rows of one. pyarrow's own defaults would hold gigabytes of wide rows.
-_READ_AHEAD = 4
+# Rows of a batch that is given, at most.
 _BATCH_ROWS = 1 << 16
 
 
@@ -171,8 +170,7 @@ class _Parquet:
         import pyarrow.dataset as ds
 
         self._name = name
-        # Read ahead of use, all of a file would stay in memory until its end.
-        options = ds.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=False)
+        options = ds.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=True)
         with _blaming(name):
             self._fragment = ds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(file)
             self._physical = self._fragment.physical_schema
@@ -184,17 +182,12 @@ class _Parquet:
         Raises:
             AssetDamagedError: A page is not what was stored.
         """
+        condition = expression(where)
         with _blaming(self._name):
-            scanned = self._fragment.scanner(
-                schema=self._physical,
-                columns=schema.names,
-                filter=expression(where),
-                batch_size=_BATCH_ROWS,
-                batch_readahead=_READ_AHEAD,
-                fragment_readahead=1,
-            ).to_reader()
-            for batch in scanned:
-                if batch.num_rows:
+            # A scan of the whole file would read row groups ahead, a gigabyte of wide rows.
+            for group in self._fragment.split_by_row_group(condition, self._physical):
+                table = group.to_table(self._physical, columns=schema.names, filter=condition, batch_size=_BATCH_ROWS)
+                for batch in table.to_batches(_BATCH_ROWS):
                     yield batch if batch.schema.types == schema.types else _cast(batch, schema)
 
 
