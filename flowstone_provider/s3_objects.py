@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -140,12 +141,15 @@ class ObjectStream(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """So many bytes; fewer only at the end."""
+        chunks = [*self.chunks(size)]
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def chunks(self, size: int | None = -1) -> Iterator[bytes]:
+        """What `read` gives, in pieces as they come."""
         left = max(0, self.version.size - self._at)
         end = self._at + (left if size is None or size < 0 else min(size, left))
-        chunks = []
         while self._at < end:
-            chunks.append(self._read(min(_CHUNK, end - self._at), end if self._pieces else self.version.size))
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            yield self._read(min(_CHUNK, end - self._at), end if self._pieces else self.version.size)
 
     def _read(self, size: int, until: int) -> bytes:
         url, errors = self.version.url, self._errors

@@ -21,10 +21,10 @@ from flowstone_provider.s3_objects import ObjectStream, ObjectVersion, url_of
 
 log = logging.getLogger(__name__)
 
-# Bytes of a part, and how many are on their way at the same time: what boto3's transfer manager takes, with fewer
-# threads, because parts of up to `_AT_ONCE` wait in memory.
+# Bytes of a part, and how many are on their way at the same time: as in boto3's transfer manager. So many wait in
+# memory.
 _PART = 8 << 20
-_AT_ONCE = 6
+_AT_ONCE = 10
 
 # An upload has at most 10,000 parts (S3 user guide, "multipart upload limits"). With parts that are at least this part
 # of what is there already, that is enough for the largest object.
@@ -146,7 +146,7 @@ class S3Files:
         if not isinstance(first, _Object):
             return iter([])
         if first.version.size <= _PART:
-            return iter([first.read()])
+            return first.chunks()
         return self._fetched(first, closing)
 
     def _fetched(self, first: _Object, closing: threading.Event) -> Iterator[bytes]:
@@ -156,19 +156,20 @@ class S3Files:
             fetch = lambda start: pool.submit(self._part, version, start, closing)  # noqa: E731
             waiting = deque(map(fetch, islice(starts, _AT_ONCE - 1)))
             try:
-                yield first.read(_PART)
+                yield from first.chunks(_PART)
                 while waiting:
                     part = waiting.popleft().result()
                     waiting.extend(map(fetch, islice(starts, 1)))
-                    yield part
+                    yield from part
             finally:
                 closing.set()
                 pool.shutdown(cancel_futures=True)
 
-    def _part(self, version: ObjectVersion, start: int, closing: threading.Event) -> bytes:
+    def _part(self, version: ObjectVersion, start: int, closing: threading.Event) -> list[bytes]:
         with ObjectStream(self._s3, version, _ERRORS, pieces=True, closing=closing) as stream:
             stream.seek(start)
-            return stream.read(_PART)
+            # Not as one, which would copy them.
+            return [*stream.chunks(_PART)]
 
     def open(self, name: str) -> Any:
         """See `Files.open`. The end of the file, or all of a small one, is fetched at once."""

@@ -126,7 +126,7 @@ class TestRequests:
         manager = made()
         manager.store(KEY, LARGE)
         chunks = manager.load(KEY, Iterator[bytes])
-        assert next(chunks) == LARGE[:PART]
+        assert LARGE.startswith(next(chunks))
         chunks.close()
         assert manager.load(KEY) == LARGE
 
