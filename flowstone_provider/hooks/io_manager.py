@@ -44,6 +44,8 @@ from flowstone_provider.hooks.values import (
     element_of,
     given_as,
     kind_of,
+    of_any_layout,
+    schema_of,
     type_name,
 )
 
@@ -172,16 +174,20 @@ class IOManagerHook(BaseHook, IOManager):
         (first_key, first), *others = found
         reader = self._table(first_key, first, columns, where)
 
+        def types_of(table: Any) -> dict[str, str]:
+            return of_any_layout(schema_of(table.schema))
+
         def batches() -> Iterator[Any]:
             yield from reader
             for key, receipt in others:
                 table = self._table(key, receipt, columns, where)
-                if table.schema.names != reader.schema.names or table.schema.types != reader.schema.types:
+                if table.schema.names != reader.schema.names or types_of(table) != types_of(reader):
                     raise ValueKindError(
                         f"{key} has other columns than {first_key}: {_described(table.schema)} instead of "
                         f"{_described(reader.schema)}; load them apart, or only `columns` that are the same in both"
                     )
-                yield from table
+                same = table.schema.types == reader.schema.types
+                yield from table if same else (batch.cast(reader.schema) for batch in table)
 
         value = given_as(arrow().RecordBatchReader.from_batches(reader.schema, batches()), as_type)
         for key, receipt in found:

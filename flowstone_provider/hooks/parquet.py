@@ -29,7 +29,7 @@ from flowstone_provider.hooks._folders import PARTITION, FolderManager, folder_o
 from flowstone_provider.hooks._tables import ParquetStream
 from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.hooks.storage import storage
-from flowstone_provider.hooks.values import schema_of
+from flowstone_provider.hooks.values import of_any_layout, schema_of
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,10 @@ class ParquetIOManager(FolderManager):
     def _compare(self, key: AssetKey, schema: dict[str, str]) -> None:
         """Notice that a schema is another than before."""
         before, what = self._schema_before(key)
-        if before is None or list(before.items()) == list(schema.items()):
+        if before is None:
+            return
+        before, schema = of_any_layout(before), of_any_layout(schema)
+        if list(before.items()) == list(schema.items()):
             return
         changed = f"the columns of {key} are not those of {what}: {_difference(before, schema)}"
         if self.opts.schema_change == "error":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import NoneType, UnionType
@@ -141,6 +141,15 @@ def _of_iterator(value: Iterator[Any]) -> Any:
 def schema_of(schema: Any) -> dict[str, str]:
     """A schema as column -> type, in Arrow's words."""
     return {field.name: str(field.type) for field in schema}
+
+
+# What tells layouts of texts, bytes and lists apart: "large_string", "string_view" …
+_LAYOUT = re.compile(r"\blarge_|(?<=string|binary)_view\b")
+
+
+def of_any_layout(schema: Mapping[str, str]) -> dict[str, str]:
+    """Column -> type, where texts are texts: those of pandas and polars lie otherwise in memory than pyarrow's."""
+    return {name: _LAYOUT.sub("", type_) for name, type_ in schema.items()}
 
 
 def selected(reader: Any, columns: Sequence[str] | None, where: Sequence[Condition]) -> Any:

@@ -275,6 +275,14 @@ def test_a_schema_that_changes_is_noticed(make, caplog, table, difference):
     assert "are not those of" not in caplog.text
 
 
+def test_texts_of_another_layout_are_the_same_texts(make):
+    strict = make(schema_change="error")
+    texts = [pa.array(["x"], type_) for type_ in (pa.string(), pa.large_string(), pa.string_view())]
+    for month, text in enumerate(texts):
+        strict.store(AssetKey("flights/delays", str(month)), other(text=text))
+    assert strict.load_all("flights/delays", list) == [{"n": 1, "text": "x"}] * 3
+
+
 def test_neighbours_that_have_no_receipt_are_passed_over(make, tmp_path):
     strict = make(schema_change="error")
     strict.store(AssetKey("flights/delays", "2026-01"), other())
