@@ -80,6 +80,9 @@ class Server:
             transaction = BulkTransaction(connection.cursor)
             if snapshot:
                 transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                # Both would mix the rows, which come in the order of the table otherwise.
+                transaction.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+                transaction.execute("SET LOCAL synchronize_seqscans = off")
             transaction.execute(_BEGIN)
             yield transaction
             connection.commit()
@@ -150,13 +153,22 @@ class BulkTransaction(Transaction):
             cursor.adbc_ingest(table, reader, mode="append", db_schema_name=schema)
 
     def stream(self, query: str, batch_bytes: int) -> Iterator[Any]:
-        """The rows of a query as record batches of about so many bytes."""
+        """The rows of a query as record batches of about so many bytes.
+
+        Raises:
+            StorageError: The server stopped in the middle.
+        """
+        import pyarrow
         from adbc_driver_postgresql import StatementOptions
 
         with self._cursor() as cursor:
             cursor.adbc_statement.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(batch_bytes)})
             cursor.execute(query)
-            yield from cursor.fetch_record_batch()
+            try:
+                yield from cursor.fetch_record_batch()
+            except (pyarrow.ArrowException, OSError) as error:
+                # What ADBC says comes through pyarrow here.
+                raise StorageError(f"the server stopped in the middle: {_line(error)}; load it again") from error
 
 
 def _plain_cursors(connection: Any) -> Callable[[], Any]:

@@ -147,6 +147,13 @@ class Tables:
             found[relation][column] = sql
         return bool(found[RECEIPTS]), found[table]
 
+    def clear(self, transaction: Transaction, key: AssetKey) -> None:
+        """Delete the rows of a key, which has a table."""
+        # Who writes to a partition looks at the table, too. Who changes the table locks it before its partitions, and
+        # two who lock the same in another order wait for one another.
+        transaction.execute(f"LOCK TABLE ONLY {self.quoted(table_of(key.asset))} IN ACCESS SHARE MODE")
+        transaction.execute(f"DELETE FROM {self.quoted(child_of(key))}")  # noqa: S608
+
     def make(self, transaction: Transaction, key: AssetKey, names: list[str], types: list[str]) -> None:
         """Make what a store needs: the table of receipts, the asset's table with the columns, and its partition.
 

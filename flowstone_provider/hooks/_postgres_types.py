@@ -56,7 +56,7 @@ def _form(kind: Any) -> Form | None:
         if kind.tz is None:
             return Form("timestamp without time zone", pa.timestamp(_UNIT))
         return Form("timestamp with time zone", pa.timestamp(_UNIT, "UTC"))
-    forms = [
+    forms: list[tuple[Any, str, Any]] = [
         (t.is_boolean, "boolean", pa.bool_()),
         (lambda k: k in (pa.int8(), pa.uint8(), pa.int16()), "smallint", pa.int16()),
         (lambda k: k in (pa.uint16(), pa.int32()), "integer", pa.int32()),
@@ -186,7 +186,7 @@ def literal(value: Any) -> str:
         return quote_text(value)
     if isinstance(value, (bool, int)):
         return str(value).upper()
-    kinds = [
+    kinds: list[tuple[Any, str, Any]] = [
         (float, "double precision", repr),
         (Decimal, "numeric", str),
         (bytes, "bytea", lambda v: f"\\x{v.hex()}"),

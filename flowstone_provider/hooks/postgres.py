@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -26,29 +26,21 @@ from flowstone_provider.hooks._postgres_connection import (
     Server,
     Transaction,
 )
-from flowstone_provider.hooks._postgres_tables import PARTITION, Tables, child_of, chosen_columns, table_of
+from flowstone_provider.hooks._postgres_tables import Tables, child_of, chosen_columns, table_of
+from flowstone_provider.hooks._postgres_transfer import Incoming, Outgoing, Record
 from flowstone_provider.hooks._postgres_types import (
-    Form,
-    condition,
     form_of,
     literal,
-    quote_name,
     quote_text,
-    restored,
-    selected_as,
-    travelling,
 )
 from flowstone_provider.hooks.io_manager import IOManagerHook
 from flowstone_provider.hooks.resources import AirflowResources
-from flowstone_provider.hooks.values import arrow, check_selection, schema_of
+from flowstone_provider.hooks.values import arrow, schema_of
 
 T = TypeVar("T", bound=Transaction)
 
 # How often a store makes the tables that it needs, when others drop them at once.
 _ATTEMPTS = 5
-
-# Bytes of a record batch that a load gives, about.
-_BATCH_BYTES = 4 << 20
 
 _FIELDS = "kind, bytes, rows, CAST(schema AS text), checksum, stored_at, CAST(columns AS text), arrow_schema"
 
@@ -67,16 +59,6 @@ class PostgresOptions(Options):
     )
 
 
-class _Record(NamedTuple):
-    """A row of the table of receipts."""
-
-    receipt: StoredAsset
-    columns: list[str]
-    """The columns of the asset's table that keep those of the value."""
-    arrow_schema: bytes
-    """As ``pyarrow.Schema.serialize`` writes it."""
-
-
 class PostgresIOManager(IOManagerHook):
     """Keeps tables in PostgreSQL, each asset in a table of its name, and JSON values in the table `flowstone_assets`.
 
@@ -89,7 +71,7 @@ class PostgresIOManager(IOManagerHook):
     options: ClassVar[type[Options]] = PostgresOptions
     kinds: ClassVar[tuple[Kind, ...]] = ("json", "table")
 
-    _latest: tuple[AssetKey, _Record] | None = None
+    _latest: tuple[AssetKey, Record] | None = None
 
     @cached_property
     def _server(self) -> Server:
@@ -119,7 +101,7 @@ class PostgresIOManager(IOManagerHook):
         forms = [form_of(field) for field in schema]
 
         def put(transaction: BulkTransaction, columns: list[str]) -> StoredAsset:
-            stream = _Outgoing(reader, columns, forms)
+            stream = Outgoing(reader, columns, forms)
             stream.ingest(transaction, self._tables.schema, child_of(key))
             # That the rows are those that were stored, the server sees to; which value they are, this says.
             checksum = f"version:{uuid.uuid4().hex}"
@@ -145,7 +127,7 @@ class PostgresIOManager(IOManagerHook):
                 columns = chosen_columns(names, types, there)
                 if ready and all(column in there for column in columns):
                     if there:
-                        transaction.execute(f"DELETE FROM {self._tables.quoted(child_of(key))}")  # noqa: S608
+                        self._tables.clear(transaction, key)
                     return put(transaction, columns)
             with self._server.transaction(about) as making:
                 self._tables.make(making, key, names, types)
@@ -195,7 +177,7 @@ class PostgresIOManager(IOManagerHook):
         self._latest = None if record is None else (key, record)
         return None if record is None else record.receipt
 
-    def _find(self, key: AssetKey, transaction: Transaction | None = None) -> _Record | None:
+    def _find(self, key: AssetKey, transaction: Transaction | None = None) -> Record | None:
         query = f"SELECT {_FIELDS} FROM {self._tables.of_key(key)}"  # noqa: S608
         if transaction is None:
             found = self._asked(f"cannot look for {key}", query)
@@ -207,8 +189,8 @@ class PostgresIOManager(IOManagerHook):
         types = None if schema is None else dict(orjson.loads(schema))
         receipt = StoredAsset(self.uri(key), kind, size, rows, types, checksum, stored_at)
         if kind != "table":
-            return _Record(receipt, [], b"")
-        return _Record(receipt, orjson.loads(columns), base64.b64decode(arrow_schema))
+            return Record(receipt, [], b"")
+        return Record(receipt, orjson.loads(columns), base64.b64decode(arrow_schema))
 
     def _asked(self, about: str, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query about receipts: none, when nothing was ever stored."""
@@ -239,7 +221,7 @@ class PostgresIOManager(IOManagerHook):
         record = known[1] if known and known[0] == key else self._find(key)
         if record is None or record.receipt.checksum != receipt.checksum:
             raise _replaced(key)
-        incoming = _Incoming(self._tables, key, record, columns, where)
+        incoming = Incoming(self._tables, key, record, columns, where)
 
         def batches() -> Iterator[Any]:
             with self._server.bulk(f"cannot load {key}", snapshot=True) as transaction:
@@ -258,7 +240,7 @@ class PostgresIOManager(IOManagerHook):
             if ready:
                 transaction.execute(f"DELETE FROM {self._tables.of_key(key)}")  # noqa: S608
             if ready and there:
-                transaction.execute(f"DELETE FROM {self._tables.quoted(child_of(key))}")  # noqa: S608
+                self._tables.clear(transaction, key)
         if ready and there:
             self._drop(table_of(key.asset), child_of(key))
 
@@ -291,113 +273,15 @@ class PostgresIOManager(IOManagerHook):
 
     def uri(self, key: AssetKey) -> str:
         """See `IOManager.uri`. It is that of Airflow's postgres provider, with the partition in the query."""
-        connection = AirflowResources().connection(self.opts.conn_id)
-        place = f"{connection.host or 'localhost'}:{connection.port or 5432}"
-        path = (connection.schema or connection.login or "postgres", self._tables.schema, table_of(key.asset))
-        address = f"postgres://{place}/{'/'.join(quote(part, safe='') for part in path)}"
+        address = f"{self._address}/{quote(table_of(key.asset), safe='')}"
         return address if key.text is None else f"{address}?partition={quote(key.text, safe='')}"
 
-
-class _Outgoing:
-    """A table on its way to the server.
-
-    Args:
-        reader: A record batch reader.
-        columns: The names of the columns there.
-        forms: Their forms.
-    """
-
-    def __init__(self, reader: Any, columns: list[str], forms: list[Form]) -> None:
-        self._reader = reader
-        self._columns = columns
-        self._forms = forms
-        self._problem: Exception | None = None
-        self.rows = 0
-        self.bytes = 0
-
-    def ingest(self, transaction: Transaction, schema: str, table: str) -> None:
-        """Move it."""
-        pa = arrow()
-        names = zip(self._columns, self._forms, strict=True)
-        types = pa.schema([(name, form.arrow) for name, form in names])
-        try:
-            transaction.ingest(schema, table, pa.RecordBatchReader.from_batches(types, self._batches()))
-        except Exception:
-            # ADBC only says that its source failed, and nothing of how.
-            if self._problem is not None:
-                raise self._problem from None
-            raise
-
-    def _batches(self) -> Iterator[Any]:
-        try:
-            for batch in self._reader:
-                self.rows += batch.num_rows
-                self.bytes += batch.nbytes
-                yield travelling(batch, self._columns, self._forms)
-        except Exception as error:
-            self._problem = error
-            raise
-
-
-class _Incoming:
-    """A table on its way from the server.
-
-    Args:
-        tables: Where it is.
-        key: Which.
-        record: What is known of it.
-        columns: Only these.
-        where: Only the rows that meet all of these.
-
-    Raises:
-        ValueKindError: There is no such column or operator, or SQL has not the value of a condition.
-    """
-
-    def __init__(
-        self,
-        tables: Tables,
-        key: AssetKey,
-        record: _Record,
-        columns: Sequence[str] | None,
-        where: Sequence[Condition],
-    ) -> None:
-        pa = arrow()
-        stored = pa.ipc.read_schema(pa.py_buffer(record.arrow_schema))
-        check_selection(stored.names, columns, where)
-        self._tables = tables
-        self._key = key
-        self._names = dict(zip(stored.names, record.columns, strict=True))
-        self._types = {field.name: form_of(field).sql for field in stored}
-        names = stored.names if columns is None else columns
-        self.schema = pa.schema([stored.field(name) for name in names], metadata=stored.metadata)
-        partition = "IS NULL" if key.text is None else f"= {quote_text(key.text)}"
-        self._conditions = [f"{quote_name(PARTITION)} {partition}"]
-        for each in where:
-            column = quote_name(self._names[each[0]])
-            self._conditions.append(condition(column, self._types[each[0]], each))
-
-    def batches(self, transaction: Transaction) -> Iterator[Any]:
-        """Its record batches."""
-        pa = arrow()
-        table = table_of(self._key.asset)
-        _, there = self._tables.columns(transaction, table)
-        selected = []
-        for field in self.schema:
-            column = self._names[field.name]
-            if column not in there:
-                raise AssetDamagedError(f"{self._key} has lost its column {column!r} in {table!r}: store it again")
-            selected.append(selected_as(quote_name(column), self._types[field.name], there[column]))
-        query = (
-            f"SELECT {', '.join(selected)} FROM {self._tables.quoted(table)} "  # noqa: S608
-            f"WHERE {' AND '.join(self._conditions)}"
-        )
-        for batch in transaction.stream(query, _BATCH_BYTES):
-            arrays = [
-                restored(array, field, there[self._names[field.name]])
-                for array, field in zip(batch.columns, self.schema, strict=True)
-            ]
-            if batch.num_rows:
-                yield pa.record_batch(arrays, schema=self.schema)
+    @cached_property
+    def _address(self) -> str:
+        connection = AirflowResources().connection(self.opts.conn_id)
+        database = connection.schema or connection.login or "postgres"
+        path = f"{quote(database, safe='')}/{quote(self._tables.schema, safe='')}"
+        return f"postgres://{connection.host or 'localhost'}:{connection.port or 5432}/{path}"
 
 
 def _replaced(key: AssetKey) -> StorageError:

@@ -1,0 +1,137 @@
+"""Tables on their way to PostgreSQL and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from flowstone_provider.contracts.io_manager import AssetKey, Condition, StoredAsset
+from flowstone_provider.errors import AssetDamagedError
+from flowstone_provider.hooks._postgres_connection import BulkTransaction
+from flowstone_provider.hooks._postgres_tables import PARTITION, Tables, table_of
+from flowstone_provider.hooks._postgres_types import (
+    Form,
+    condition,
+    form_of,
+    quote_name,
+    quote_text,
+    restored,
+    selected_as,
+    travelling,
+)
+from flowstone_provider.hooks.values import arrow, check_selection
+
+# Bytes of a record batch that a load gives, about.
+_BATCH_BYTES = 4 << 20
+
+
+class Record(NamedTuple):
+    """A row of the table of receipts."""
+
+    receipt: StoredAsset
+    columns: list[str]
+    """The columns of the asset's table that keep those of the value."""
+    arrow_schema: bytes
+    """As ``pyarrow.Schema.serialize`` writes it."""
+
+
+class Outgoing:
+    """A table on its way to the server.
+
+    Args:
+        reader: A record batch reader.
+        columns: The names of the columns there.
+        forms: Their forms.
+    """
+
+    def __init__(self, reader: Any, columns: list[str], forms: list[Form]) -> None:
+        self._reader = reader
+        self._columns = columns
+        self._forms = forms
+        self._problem: Exception | None = None
+        self.rows = 0
+        self.bytes = 0
+
+    def ingest(self, transaction: BulkTransaction, schema: str, table: str) -> None:
+        """Move it."""
+        pa = arrow()
+        names = zip(self._columns, self._forms, strict=True)
+        types = pa.schema([(name, form.arrow) for name, form in names])
+        try:
+            transaction.ingest(schema, table, pa.RecordBatchReader.from_batches(types, self._batches()))
+        except Exception:
+            # ADBC only says that its source failed, and nothing of how.
+            if self._problem is not None:
+                raise self._problem from None
+            raise
+
+    def _batches(self) -> Iterator[Any]:
+        try:
+            for batch in self._reader:
+                self.rows += batch.num_rows
+                self.bytes += batch.nbytes
+                yield travelling(batch, self._columns, self._forms)
+        except Exception as error:
+            self._problem = error
+            raise
+
+
+class Incoming:
+    """A table on its way from the server.
+
+    Args:
+        tables: Where it is.
+        key: Which.
+        record: What is known of it.
+        columns: Only these.
+        where: Only the rows that meet all of these.
+
+    Raises:
+        ValueKindError: There is no such column or operator, or SQL has not the value of a condition.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        key: AssetKey,
+        record: Record,
+        columns: Sequence[str] | None,
+        where: Sequence[Condition],
+    ) -> None:
+        pa = arrow()
+        stored = pa.ipc.read_schema(pa.py_buffer(record.arrow_schema))
+        check_selection(stored.names, columns, where)
+        self._tables = tables
+        self._key = key
+        self._names = dict(zip(stored.names, record.columns, strict=True))
+        self._types = {field.name: form_of(field).sql for field in stored}
+        names = stored.names if columns is None else columns
+        self.schema = pa.schema([stored.field(name) for name in names], metadata=stored.metadata)
+        partition = "IS NULL" if key.text is None else f"= {quote_text(key.text)}"
+        self._conditions = [f"{quote_name(PARTITION)} {partition}"]
+        for each in where:
+            column = quote_name(self._names[each[0]])
+            self._conditions.append(condition(column, self._types[each[0]], each))
+
+    def batches(self, transaction: BulkTransaction) -> Iterator[Any]:
+        """Its record batches."""
+        pa = arrow()
+        table = table_of(self._key.asset)
+        _, there = self._tables.columns(transaction, table)
+        selected = []
+        for field in self.schema:
+            column = self._names[field.name]
+            if column not in there:
+                raise AssetDamagedError(f"{self._key} has lost its column {column!r} in {table!r}: store it again")
+            selected.append(selected_as(quote_name(column), self._types[field.name], there[column]))
+        query = (
+            f"SELECT {', '.join(selected)} FROM {self._tables.quoted(table)} "  # noqa: S608
+            f"WHERE {' AND '.join(self._conditions)}"
+        )
+        for batch in transaction.stream(query, _BATCH_BYTES):
+            arrays = [
+                restored(array, field, there[self._names[field.name]])
+                for array, field in zip(batch.columns, self.schema, strict=True)
+            ]
+            if batch.num_rows:
+                yield pa.record_batch(arrays, schema=self.schema)
