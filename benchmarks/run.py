@@ -36,6 +36,9 @@ BENCHMARKS = (
     "s3_listing",
     "s3_contents",
     "dynamodb_scan",
+    "asset_parquet",
+    "asset_memory",
+    "asset_handover",
     "postgres_read",
 )
 

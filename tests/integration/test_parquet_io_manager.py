@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
@@ -83,6 +84,14 @@ def test_the_partition_before_is_asked_for_its_schema(s3):
     strict.store(KEY, numbers(10))
     with pytest.raises(ValueKindError, match="are not those of partition 2026-01: more is new"):
         strict.store(AssetKey("flights/delays", "2026-02"), numbers(1).append_column("more", [[1]]))
+
+
+def test_a_data_frame_comes_back(tmp_path):
+    manager = ParquetIOManager(path=f"file://{tmp_path}")
+    frame = pd.DataFrame({"n": [1, 2], "text": ["a", None]}, index=pd.Index([7, 8], name="id"))
+    manager.store(KEY, frame)
+    loaded = manager.load(KEY, pd.DataFrame)
+    pd.testing.assert_frame_equal(loaded, frame)
 
 
 def test_more_is_stored_and_loaded_than_memory_would_hold(tmp_path):
