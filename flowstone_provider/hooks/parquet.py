@@ -6,9 +6,10 @@
     flights/enriched/p=2026-01-15/9c2e…-00000.parquet
     flights/enriched/p=2026-01-15/9c2e…-00001.parquet      of a large table
 
-Spark, DuckDB, polars and pyarrow read the folder of an asset as one table with the column ``p``, and leave out names
-that begin with ``_``. They know nothing of receipts: while a partition is replaced they may see the rows of both
-values, and what a store that died left behind until `clean` removed it.
+Other tools read an asset as one table with the column ``p``: Spark and pyarrow its folder, for they leave out names
+that begin with ``_``; DuckDB and polars ``flights/enriched/p=*/*.parquet``. They know nothing of receipts: while a
+partition is replaced they may see the rows of both values, and those that a store that died left behind until `clean`
+removed them.
 """
 
 from __future__ import annotations
