@@ -37,8 +37,10 @@ BENCHMARKS = (
     "s3_contents",
     "dynamodb_scan",
     "asset_parquet",
+    "asset_postgres",
     "asset_memory",
     "asset_handover",
+    "asset_s3",
     "postgres_read",
 )
 

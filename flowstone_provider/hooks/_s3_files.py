@@ -8,7 +8,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from functools import cached_property
 from itertools import chain, islice
@@ -21,10 +21,12 @@ from flowstone_provider.s3_objects import ObjectStream, ObjectVersion, url_of
 
 log = logging.getLogger(__name__)
 
-# Bytes of a part, and how many are on their way at the same time: as in boto3's transfer manager. So many wait in
-# memory.
+# Bytes of a part, and how many are on their way at the same time: as in boto3's transfer manager.
 _PART = 8 << 20
 _AT_ONCE = 10
+
+# Parts of a load that are in memory, at most: while one of them is slow, those behind it are fetched.
+_AHEAD = 14
 
 # An upload has at most 10,000 parts (S3 user guide, "multipart upload limits"). With parts that are at least this part
 # of what is there already, that is enough for the largest object.
@@ -98,12 +100,14 @@ class S3Files:
             done: list[dict[str, Any]] = []
             # The parts are made in this thread, and whoever makes them may rely on that.
             with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="flowstone-s3") as pool:
-                waiting: deque[Any] = deque()
+                going: set[Future[dict[str, Any]]] = set()
                 for number, part in enumerate(parts, 1):
-                    waiting.append(pool.submit(self._upload_part, url, place, number, part))
-                    if len(waiting) == _AT_ONCE:
-                        done.append(waiting.popleft().result())
-                done.extend(each.result() for each in waiting)
+                    if len(going) == _AT_ONCE:
+                        ended, going = wait(going, return_when=FIRST_COMPLETED)
+                        done.extend(each.result() for each in ended)
+                    going.add(pool.submit(self._upload_part, url, place, number, part))
+                done.extend(each.result() for each in going)
+            done.sort(key=lambda part: part["PartNumber"])
             with _ERRORS.raised(url, "write"):
                 self._s3.complete_multipart_upload(**place, MultipartUpload={"Parts": done})
         except BaseException:
@@ -154,7 +158,7 @@ class S3Files:
         starts = iter(range(_PART, version.size, _PART))
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="flowstone-s3") as pool:
             fetch = lambda start: pool.submit(self._part, version, start, closing)  # noqa: E731
-            waiting = deque(map(fetch, islice(starts, _AT_ONCE - 1)))
+            waiting = deque(map(fetch, islice(starts, _AHEAD)))
             try:
                 yield from first.chunks(_PART)
                 while waiting:
