@@ -198,7 +198,7 @@ def test_tables_are_in_no_xcom_no_rendered_field_and_no_log(capfd):
             return pa.table({"cell": [secret] * 1_000})
 
         @task.materialize(asset="more")
-        def more(table: pa.Table, rows: list, *, lines: pandas.DataFrame = None, **context):  # noqa: F821
+        def more(table: pa.Table, rows: list, *, lines: pa.RecordBatchReader = None, **context):
             assert len(rows) == lines.read_all().num_rows == table.num_rows == 1_000
             return rows
 
