@@ -70,7 +70,9 @@ def create_asset(*, asset: str, io_manager: str = "file", extra: dict[str, Any] 
     """The Airflow asset of an asset."""
     from airflow.sdk import Asset
 
-    return Asset(name=AssetKey(asset).asset, uri=uri(asset, io_manager), extra=extra)
+    # The name, too, says which IO manager: Airflow takes a name with two URIs for a mistake, and a copy has the same.
+    place = uri(AssetKey(asset).asset, io_manager)
+    return Asset(name=place, uri=place, extra=extra)
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
+from itertools import count
 from typing import Any, ClassVar
 
 import pytest
@@ -259,11 +260,10 @@ def _write_for_ever(manager: Any, options: dict[str, Any], key: AssetKey, begun:
     import pyarrow as pa
 
     def batches() -> Iterator[Any]:
-        number = 0
-        while True:
-            yield pa.record_batch({"n": [number] * 50_000, "text": ["x" * 40] * 50_000, "half": [0.5] * 50_000})
-            number += 1
-            if number == 40:
+        # 16 MB each: after a dozen of them, the manager has written something.
+        for number in count():
+            yield pa.record_batch({"n": [number] * 2_000, "text": ["x" * 8_000] * 2_000, "half": [0.5] * 2_000})
+            if number == 12:
                 begun.set()
 
     manager(**options).store(key, batches())

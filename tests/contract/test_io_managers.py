@@ -17,6 +17,7 @@ pytestmark = pytest.mark.parquet
 
 class TestFile(IOManagerContract):
     manager = FileIOManager
+    test_a_writer_that_is_killed_leaves_the_old_value = None  # takes seconds: see tests/integration
 
     @pytest.fixture
     def options(self, tmp_path):

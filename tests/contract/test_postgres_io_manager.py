@@ -13,6 +13,7 @@ pytestmark = pytest.mark.postgres
 
 class TestPostgres(IOManagerContract):
     manager = PostgresIOManager
+    test_a_writer_that_is_killed_leaves_the_old_value = None  # takes seconds: see tests/integration
     kinds = PostgresIOManager.kinds
 
     @pytest.fixture

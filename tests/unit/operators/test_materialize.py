@@ -23,7 +23,7 @@ from flowstone_provider import (
 from flowstone_provider.errors import AssetError, OptionsError, PartitionError, UnknownNameError
 from flowstone_provider.operators._asset import asset_key
 
-OUTLET = Asset(name="numbers/all", uri="flowstone://file/numbers/all")
+OUTLET = Asset("flowstone://file/numbers/all")
 
 
 def number():
@@ -62,7 +62,7 @@ def test_mapping_and_override_keep_outlet_and_asset_together():
         make.override(task_id="other_mapped", asset="numbers/other").partial(rows=1).expand(month=["a"])
         make.override(task_id="templated", asset="numbers/{{ params.x }}")("a", 1)
     assert dag.get_task("mapped").outlets == dag.get_task("pairs").outlets == [OUTLET]
-    assert dag.get_task("other").outlets == [Asset(name="numbers/other", uri="flowstone://memory/numbers/other")]
+    assert dag.get_task("other").outlets == [Asset("flowstone://memory/numbers/other")]
     assert dag.get_task("other_mapped").outlets == [airflow_asset("numbers/other")]
     assert dag.get_task("templated").outlets == [], "Airflow asks for the name before there is one"
     assert dag.get_task("mapped").partial_kwargs["op_kwargs"] == {"rows": 1}
@@ -198,7 +198,7 @@ def test_into_needs_results():
 
 def test_the_airflow_asset_of_an_asset():
     found = airflow_asset("flights/enriched", io_manager="lake")
-    assert (found.name, found.uri) == ("flights/enriched", "flowstone://lake/flights/enriched")
+    assert (found.name, found.uri) == ("flowstone://lake/flights/enriched",) * 2
     with pytest.raises(AssetError, match="no name of an asset"):
         airflow_asset("flights//enriched")
     with pytest.raises(ValueError, match="has an IO manager and an asset"):
