@@ -3,7 +3,8 @@
 What is timed is what the two tasks do about it, in one process: the first task's store and the making of the XCom, the
 reading of the XCom and the second task's load. Both write to the same disk. The first task has an Arrow table and the
 second wants one; the backend takes pandas data frames only, so there it is made one and back. What a data frame takes
-without that is shown beside it, on both sides.
+without that is shown beside it, on both sides. The claim is that of the IO manager ``file``, which hands over by default;
+``parquet``, which keeps tables for other tools as well, is shown beside it.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
             arrived, size = backend(value.to_pandas())
             return pa.Table.from_pandas(arrived, schema=value.schema, preserve_index=False), size
 
+        details: dict[str, float] = {}
         for manager in ("parquet", "file"):
             ours = by_reference(manager, folder)
             config.clear_cache()
@@ -93,16 +95,16 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
                     else:
                         seconds[name] += time.perf_counter() - began
                     row = size if name == "table" else row
-            details = {f"{name}_seconds": total / ROUNDS for name, total in seconds.items()}
-            yield Finding(
-                f"handing over a table of {options.rows:,} rows through {manager}, quicker than Airflow's backend",
-                seconds["table_backend"] / seconds["table"],
-                5.0,
-                "×",
-                at_least=True,
-                details=details,
-            )
-            yield Finding(f"the XCom row that stands for it, through {manager}", row, ROW_LIMIT, "bytes")
+            details |= {f"{manager}_{name}_seconds": total / ROUNDS for name, total in seconds.items()}
+        yield Finding(
+            f"handing over a table of {options.rows:,} rows by reference, quicker than through Airflow's backend",
+            seconds["table_backend"] / seconds["table"],
+            5.0,
+            "×",
+            at_least=True,
+            details=details,
+        )
+        yield Finding("the XCom row that stands for it", row, ROW_LIMIT, "bytes")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import orjson
 from flowstone_provider.contracts.io_manager import AssetKey, Condition, Kind, StoredAsset
 from flowstone_provider.contracts.partition import Partition, decode
 from flowstone_provider.errors import AssetDamagedError, StorageError
+from flowstone_provider.hooks._arrow_streams import ArrowStream
 from flowstone_provider.hooks._files import Digest, Files
 from flowstone_provider.hooks._tables import ParquetStream, read_parquet
 from flowstone_provider.hooks.io_manager import IOManagerHook
@@ -39,9 +40,10 @@ PARTITION = "p="
 """Begins the name of a partition's folder."""
 
 # A file of a value, and one that is being written on a local disk.
-_DATA = re.compile(r"[0-9a-f]{32}-\d{5,}\.(json|bin|parquet)|\.[0-9a-f]{32}-\d{5,}\.(json|bin|parquet)\.[0-9a-f]{8}")
+_FILE = r"[0-9a-f]{32}-\d{5,}\.(json|bin|arrows|parquet)"
+_DATA = re.compile(rf"{_FILE}|\.{_FILE}\.[0-9a-f]{{8}}")
 
-_SUFFIXES: dict[Kind, str] = {"json": "json", "bytes": "bin", "table": "parquet"}
+_SUFFIXES: dict[Kind, str] = {"json": "json", "bytes": "bin"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,9 @@ class FolderManager(IOManagerHook):
         """See `IOManagerHook.put_table`."""
         return self.put_stream(key, ParquetStream(reader), schema_of(reader.schema))
 
-    def put_stream(self, key: AssetKey, stream: ParquetStream, schema: dict[str, str]) -> StoredAsset:
-        """Keep a table, as Parquet files."""
-        return self._put(key, "table", stream.files(), lambda: (stream.rows, schema))
+    def put_stream(self, key: AssetKey, stream: ParquetStream | ArrowStream, schema: dict[str, str]) -> StoredAsset:
+        """Keep a table, as files."""
+        return self._put(key, "table", stream.files(), lambda: (stream.rows, schema), stream.suffix)
 
     def _put(
         self,
@@ -84,6 +86,7 @@ class FolderManager(IOManagerHook):
         kind: Kind,
         files: Iterable[Iterable[bytes]],
         about: Callable[[], tuple[int | None, dict[str, str] | None]],
+        suffix: str | None = None,
     ) -> StoredAsset:
         folder = folder_of(key)
         unique = uuid.uuid4().hex
@@ -94,7 +97,7 @@ class FolderManager(IOManagerHook):
             old = self.receipt(key)
         try:
             for number, chunks in enumerate(files):
-                names.append(f"{unique}-{number:05}.{_SUFFIXES[kind]}")
+                names.append(f"{unique}-{number:05}.{suffix or _SUFFIXES[kind]}")
                 self.files.put(f"{folder}/{names[-1]}", digest.through(chunks))
         except BaseException:
             with suppress(StorageError):  # the error that led here is the one to tell

@@ -33,6 +33,8 @@ class ParquetStream:
         ValueKindError: A column has a type that Parquet lacks.
     """
 
+    suffix = "parquet"
+
     def __init__(self, reader: Any, compression: str = "snappy", file_bytes: int | None = None) -> None:
         self._reader = reader
         self._compression = compression

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
+from flowstone_provider.contracts.io_manager import AssetKey, Condition, StoredAsset
 from flowstone_provider.contracts.options import Options
+from flowstone_provider.hooks._arrow_streams import ArrowStream, read_arrow
 from flowstone_provider.hooks._files import Files, PathFiles
 from flowstone_provider.hooks._folders import FolderManager
 from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.hooks.storage import storage
+from flowstone_provider.hooks.values import schema_of
 
 
 class FileOptions(Options):
@@ -28,7 +32,10 @@ class FileOptions(Options):
 
 
 class FileIOManager(FolderManager):
-    """Keeps JSON values, bytes and tables (as Parquet) as files, on a local disk or any object store."""
+    """Keeps JSON values, bytes and tables as files, on a local disk or any object store.
+
+    Tables are in Arrow's streaming format, compressed with zstd: made to be handed over, and read as a whole.
+    """
 
     conn_type = "flowstone_file"
     hook_name = "FlowStone files"
@@ -40,3 +47,14 @@ class FileIOManager(FolderManager):
         if self.opts.path is None:
             return PathFiles(storage() / "assets")
         return PathFiles(AirflowResources().path(self.opts.path, self.opts.conn_id))
+
+    def put_table(self, key: AssetKey, reader: Any) -> StoredAsset:
+        """See `IOManagerHook.put_table`."""
+        return self.put_stream(key, ArrowStream(reader), schema_of(reader.schema))
+
+    def get_table(
+        self, key: AssetKey, receipt: StoredAsset, columns: Sequence[str] | None, where: Sequence[Condition]
+    ) -> Any:
+        """See `IOManagerHook.get_table`."""
+        chunks = iter(self.get_blob(key, receipt))
+        return read_arrow(chunks, list(receipt.schema or {}), receipt.uri, columns, where)

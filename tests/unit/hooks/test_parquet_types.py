@@ -104,7 +104,8 @@ def test_extension_types_stay(manager):
 
 
 @pytest.mark.parametrize("type_", [pa.month_day_nano_interval(), pa.run_end_encoded(pa.int32(), pa.string())], ids=str)
-def test_a_type_that_parquet_lacks_is_refused_by_the_name_of_its_column(manager, type_):
+def test_a_type_that_parquet_lacks_is_refused_by_the_name_of_its_column(tmp_path, type_):
+    manager = ParquetIOManager(path=f"file://{tmp_path}/assets")
     with pytest.raises(ValueKindError, match="the column 'strange' cannot be stored as Parquet"):
         manager.store(KEY, pa.schema([("n", pa.int64()), ("strange", type_)]).empty_table())
     assert not manager.exists(KEY)
