@@ -3,8 +3,8 @@
 What is timed is what the two tasks do about it, in one process: the first task's store and the making of the XCom, the
 reading of the XCom and the second task's load. Both write to the same disk. The first task has an Arrow table and the
 second wants one; the backend takes pandas data frames only, so there it is made one and back. What a data frame takes
-without that is shown beside it, on both sides. The claim is that of the IO manager ``file``, which hands over by default;
-``parquet``, which keeps tables for other tools as well, is shown beside it.
+without that is shown beside it, on both sides. The claim is that of the IO manager ``file``, which hands over by
+default; ``parquet``, which keeps tables for other tools as well, is shown beside it.
 """
 
 from __future__ import annotations
