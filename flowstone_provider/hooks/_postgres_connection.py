@@ -1,28 +1,39 @@
-"""Transactions in PostgreSQL. Values stand in statements as literals, as COPY needs it, which takes no parameters."""
+"""Transactions in PostgreSQL.
+
+psycopg composes the statements. Values stand in them as literals, as COPY needs it, which takes no parameters.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flowstone_provider.errors import FlowstoneError, MissingExtraError, StorageError, ValueKindError
+from flowstone_provider.errors import (
+    FlowstoneError,
+    StorageAccessError,
+    StorageError,
+    ValueKindError,
+)
+from flowstone_provider.hooks._postgres_sql import any_connection, missing, psycopg_sql
 from flowstone_provider.hooks.resources import AirflowResources
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composable
 
 UNDEFINED_TABLE = "42P01"
 LOCK_NOT_AVAILABLE = "55P03"
 
 _DRIVERS = {"adbc_driver_manager", "psycopg", "psycopg2"}
 
-# Literals are quoted for this setting, which is the default.
-_BEGIN = "SET LOCAL standard_conforming_strings = on"
-
 # What SQLSTATE codes, or classes of them, mean (PostgreSQL's manual, "Appendix A. PostgreSQL Error Codes"); the first
 # that fits counts.
 _MEANINGS: list[tuple[type[FlowstoneError], str, tuple[str, ...]]] = [
-    (StorageError, "{said}; grant it to the connection's user", ("42501",)),
+    (StorageAccessError, "{said}; grant it to the connection's user", ("42501",)),
+    (StorageAccessError, "{said}; check the connection's login and password", ("28",)),
     (StorageError, "{said}; make the schema, or choose another with the option `schema_name`", ("3F000",)),
     (
         ValueKindError,
@@ -38,6 +49,12 @@ _MEANINGS: list[tuple[type[FlowstoneError], str, tuple[str, ...]]] = [
         (LOCK_NOT_AVAILABLE,),
     ),
 ]
+
+# A server that refuses a connection says why, but no driver gives the code of it.
+_REFUSED = re.compile(
+    r"authentication failed|no password supplied|role \"[^\"]*\" does not exist|no pg_hba\.conf entry"
+    r"|not permitted to (log in|connect)|permission denied for database"
+)
 
 
 class Server:
@@ -59,12 +76,13 @@ class Server:
 
         Raises:
             StorageError: The server cannot be reached, or refuses.
+            StorageAccessError: The connection's user may not do it.
             ValueKindError: The server cannot hold a value.
         """
+        utf8 = psycopg_sql().SQL("SET LOCAL client_encoding = 'UTF8'")
         with self._errors(about), closing(self._connect()) as connection:
-            transaction = Transaction(_plain_cursors(connection))
-            transaction.execute(_BEGIN)
-            transaction.execute("SET LOCAL client_encoding = 'UTF8'")
+            transaction = _plain(connection)
+            transaction.execute(utf8)
             yield transaction
             connection.commit()
 
@@ -76,14 +94,14 @@ class Server:
             about: What it is for, for messages.
             snapshot: It only reads, and all of it sees one moment.
         """
+        sql = psycopg_sql()
         with self._errors(about), closing(_adbc(self._conninfo())) as connection:
             transaction = BulkTransaction(connection.cursor)
             if snapshot:
-                transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                transaction.execute(sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
                 # Both would mix the rows, which come in the order of the table otherwise.
-                transaction.execute("SET LOCAL max_parallel_workers_per_gather = 0")
-                transaction.execute("SET LOCAL synchronize_seqscans = off")
-            transaction.execute(_BEGIN)
+                transaction.execute(sql.SQL("SET LOCAL max_parallel_workers_per_gather = 0"))
+                transaction.execute(sql.SQL("SET LOCAL synchronize_seqscans = off"))
             yield transaction
             connection.commit()
 
@@ -92,6 +110,8 @@ class Server:
 
     def _conninfo(self) -> str:
         """What libpq is to connect with: what Airflow's hook connects with, which knows of tokens and certificates."""
+        from psycopg.conninfo import make_conninfo
+
         with closing(self._connect()) as connection:
             info = connection.info
             # The first is psycopg's name, the second that of psycopg2, which Airflow takes without SQLAlchemy 2.
@@ -99,7 +119,7 @@ class Server:
             found = {**(get() if get else info.dsn_parameters), "password": info.password}
         # Arrow's texts are UTF-8.
         found["client_encoding"] = "UTF8"
-        return " ".join(f"{name}={_quoted(value)}" for name, value in found.items() if value)
+        return make_conninfo(**{name: value for name, value in found.items() if value})
 
     @contextmanager
     def _errors(self, about: str) -> Iterator[None]:
@@ -113,6 +133,8 @@ class Server:
             for meaning, text, codes in _MEANINGS:
                 if code.startswith(codes):
                     raise meaning(text.format(said=said), code=code) from error
+            if not code and _REFUSED.search(_said(error)):
+                raise StorageAccessError(f"{said}; check the connection's login and password", code=code) from error
             remedy = "" if code else "; check the connection and the server, and try again"
             raise StorageError(said + remedy, code=code) from error
 
@@ -122,26 +144,32 @@ class Transaction:
 
     Args:
         cursor: Makes a cursor.
+        psycopg: Whether it is one of psycopg 3, which quotes for its connection.
     """
 
-    def __init__(self, cursor: Callable[[], Any]) -> None:
+    def __init__(self, cursor: Callable[[], Any], *, psycopg: bool = False) -> None:
         self._cursor = cursor
+        self._psycopg = psycopg
 
-    def execute(self, statement: str) -> None:
+    def execute(self, statement: Composable) -> None:
         """A statement without an answer that counts."""
         with self._cursor() as cursor:
-            cursor.execute(statement)
+            self._run(cursor, statement)
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
+    def rows(self, query: Composable) -> list[tuple[Any, ...]]:
         """All rows of a query that has few."""
         with self._cursor() as cursor:
-            cursor.execute(query)
+            self._run(cursor, query)
             return cursor.fetchall()  # type: ignore[no-any-return]
 
     def lock(self, name: str) -> None:
         """Wait until no other transaction has a lock of this name; it ends with the transaction."""
         number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-        self.execute(f"SELECT pg_advisory_xact_lock({number})")
+        sql = psycopg_sql()
+        self.execute(sql.SQL("SELECT pg_advisory_xact_lock({})").format(sql.Literal(number)))
+
+    def _run(self, cursor: Any, statement: Composable) -> None:
+        cursor.execute(statement.as_string(cursor if self._psycopg else any_connection()))
 
 
 class BulkTransaction(Transaction):
@@ -152,7 +180,7 @@ class BulkTransaction(Transaction):
         with self._cursor() as cursor:
             cursor.adbc_ingest(table, reader, mode="append", db_schema_name=schema)
 
-    def stream(self, query: str, batch_bytes: int) -> Iterator[Any]:
+    def stream(self, query: Composable, batch_bytes: int) -> Iterator[Any]:
         """The rows of a query as record batches of about so many bytes.
 
         Raises:
@@ -163,7 +191,7 @@ class BulkTransaction(Transaction):
 
         with self._cursor() as cursor:
             cursor.adbc_statement.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(batch_bytes)})
-            cursor.execute(query)
+            self._run(cursor, query)
             try:
                 yield from cursor.fetch_record_batch()
             except (pyarrow.ArrowException, OSError) as error:
@@ -171,17 +199,17 @@ class BulkTransaction(Transaction):
                 raise StorageError(f"the server stopped in the middle: {_line(error)}; load it again") from error
 
 
-def _plain_cursors(connection: Any) -> Callable[[], Any]:
+def _plain(connection: Any) -> Transaction:
     # An Airflow connection may ask for rows as dicts, or for transactions of one statement.
     connection.autocommit = False
     if hasattr(connection, "set_client_encoding"):
         from psycopg2.extensions import cursor
 
         connection.set_client_encoding("UTF8")
-        return lambda: connection.cursor(cursor_factory=cursor)
+        return Transaction(lambda: connection.cursor(cursor_factory=cursor))
     from psycopg.rows import tuple_row
 
-    return lambda: connection.cursor(row_factory=tuple_row)
+    return Transaction(lambda: connection.cursor(row_factory=tuple_row), psycopg=True)
 
 
 def _adbc(conninfo: str) -> Any:
@@ -189,9 +217,7 @@ def _adbc(conninfo: str) -> Any:
         from adbc_driver_manager import AdbcConnection
         from adbc_driver_manager.dbapi import Connection
     except ImportError as error:
-        raise MissingExtraError(
-            "the IO manager postgres needs ADBC: pip install 'airflow-provider-flowstone[postgres]'", extra="postgres"
-        ) from error
+        raise missing("ADBC") from error
     # The connection would close its database with itself.
     return Connection(_Kept(), AdbcConnection(_database(conninfo)))
 
@@ -208,11 +234,6 @@ def _database(conninfo: str) -> Any:
     import adbc_driver_postgresql
 
     return adbc_driver_postgresql.connect(conninfo)
-
-
-def _quoted(value: object) -> str:
-    # As libpq reads it (PostgreSQL's manual, "Connection Strings").
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _said(error: Any) -> str:

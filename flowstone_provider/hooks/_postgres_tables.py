@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.errors import AssetError
 from flowstone_provider.hooks._postgres_connection import Transaction
-from flowstone_provider.hooks._postgres_types import quote_name, quote_text
+from flowstone_provider.hooks._postgres_sql import psycopg_sql
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composable
 
 RECEIPTS = "flowstone_assets"
 PARTITION = "_partition"
@@ -36,7 +39,7 @@ _PATIENCE = "10s"
 _MARK = "FlowStone asset "
 
 _MAKE_RECEIPTS = """
-    CREATE TABLE IF NOT EXISTS {table} (
+    CREATE TABLE IF NOT EXISTS {} (
         asset text COLLATE "C" NOT NULL,
         partition text COLLATE "C" NOT NULL,
         kind text NOT NULL,
@@ -73,7 +76,12 @@ _TABLES = """
     LEFT JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
     WHERE starts_with(obj_description(p.oid, 'pg_class'), {}) AND n.nspname = {}"""
 
-_CHILDREN = "SELECT 1 FROM pg_catalog.pg_inherits WHERE inhparent = to_regclass({}) LIMIT 1"
+_CHILDREN = """
+    SELECT 1
+    FROM pg_catalog.pg_inherits i
+    JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+    WHERE n.nspname = {} AND p.relname = {} LIMIT 1"""
 
 
 def identifier(name: str) -> str:
@@ -126,15 +134,18 @@ class Tables:
 
     def __init__(self, schema: str) -> None:
         self.schema = schema
-        self.receipts = self.quoted(RECEIPTS)
+        self.receipts = self.table(RECEIPTS)
 
-    def quoted(self, table: str) -> str:
-        """The table as SQL has it."""
-        return f"{quote_name(self.schema)}.{quote_name(table)}"
+    def table(self, name: str) -> Composable:
+        """A table in a statement."""
+        return psycopg_sql().Identifier(self.schema, name)  # type: ignore[no-any-return]
 
-    def of_key(self, key: AssetKey) -> str:
+    def of_key(self, key: AssetKey) -> Composable:
         """The receipt of a key, as what follows FROM in a statement."""
-        return f"{self.receipts} WHERE asset = {quote_text(key.asset)} AND partition = {quote_text(key.text or '')}"
+        sql = psycopg_sql()
+        return sql.SQL("{} WHERE asset = {} AND partition = {}").format(  # type: ignore[no-any-return]
+            self.receipts, sql.Literal(key.asset), sql.Literal(key.text or "")
+        )
 
     def lock(self, transaction: Transaction, key: AssetKey) -> None:
         """Let no other writer change the value of a key in this transaction."""
@@ -151,8 +162,10 @@ class Tables:
         """Delete the rows of a key, which has a table."""
         # Who writes to a partition looks at the table, too. Who changes the table locks it before its partitions, and
         # two who lock the same in another order wait for one another.
-        transaction.execute(f"LOCK TABLE ONLY {self.quoted(table_of(key.asset))} IN ACCESS SHARE MODE")
-        transaction.execute(f"DELETE FROM {self.quoted(child_of(key))}")  # noqa: S608
+        sql = psycopg_sql()
+        table, child = self.table(table_of(key.asset)), self.table(child_of(key))
+        transaction.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(table))
+        transaction.execute(sql.SQL("DELETE FROM {}").format(child))
 
     def make(self, transaction: Transaction, key: AssetKey, names: list[str], types: list[str]) -> None:
         """Make what a store needs: the table of receipts, the asset's table with the columns, and its partition.
@@ -170,27 +183,36 @@ class Tables:
             AssetError: A table of the asset's name is not ours.
         """
         self._alone(transaction)
-        transaction.execute(_MAKE_RECEIPTS.format(table=self.receipts))
+        sql = psycopg_sql()
+        transaction.execute(sql.SQL(_MAKE_RECEIPTS).format(self.receipts))
         if not names:
             return
-        name = table_of(key.asset)
-        table, there = self.quoted(name), self._of_asset(transaction, key.asset)
+        table, there = self.table(table_of(key.asset)), self._of_asset(transaction, key.asset)
         columns = zip(chosen_columns(names, types, there), types, strict=True)
-        definitions = [f"{quote_name(column)} {sql}" for column, sql in columns if column not in there]
+        # The types are those of `form_of`, which are no names to quote.
+        definitions = [
+            sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind))
+            for column, kind in columns
+            if column not in there
+        ]
+        by = sql.Identifier(PARTITION)
         if not there:
-            definitions.append(f'{quote_name(PARTITION)} text COLLATE "C"')
-            partitioned = f"PARTITION BY LIST ({quote_name(PARTITION)})"
-            transaction.execute(f"CREATE TABLE {table} ({', '.join(definitions)}) {partitioned}")
-            transaction.execute(f"COMMENT ON TABLE {table} IS {quote_text(_MARK + key.asset)}")
+            definitions.append(sql.SQL('{} text COLLATE "C"').format(by))
+            create = sql.SQL("CREATE TABLE {} ({}) PARTITION BY LIST ({})")
+            transaction.execute(create.format(table, sql.SQL(", ").join(definitions), by))
+            mark = sql.Literal(_MARK + key.asset)
+            transaction.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(table, mark))
         elif definitions:
-            transaction.execute(f"ALTER TABLE {table} {', '.join(f'ADD COLUMN {text}' for text in definitions)}")
+            added = [sql.SQL("ADD COLUMN {}").format(each) for each in definitions]
+            transaction.execute(sql.SQL("ALTER TABLE {} {}").format(table, sql.SQL(", ").join(added)))
         if not self.columns(transaction, child_of(key))[1]:
-            child = self.quoted(child_of(key))
-            partition = "NULL" if key.text is None else quote_text(key.text)
+            child, value = self.table(child_of(key)), sql.Literal(key.text)
             # To attach a table is in nobody's way, to make it as a partition is in everybody's.
-            transaction.execute(f"CREATE TABLE {child} (LIKE {table})")
-            transaction.execute(f"ALTER TABLE {child} ALTER COLUMN {quote_name(PARTITION)} SET DEFAULT {partition}")
-            transaction.execute(f"ALTER TABLE {table} ATTACH PARTITION {child} FOR VALUES IN ({partition})")
+            transaction.execute(sql.SQL("CREATE TABLE {} (LIKE {})").format(child, table))
+            default = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT {}")
+            transaction.execute(default.format(child, by, value))
+            attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES IN ({})")
+            transaction.execute(attach.format(table, child, value))
 
     def _of_asset(self, transaction: Transaction, asset: str) -> dict[str, str]:
         name = table_of(asset)
@@ -207,7 +229,8 @@ class Tables:
         """Tables that no receipt names: that of the asset, its partition, and the bytes that this takes."""
         if not self.columns(transaction, RECEIPTS)[0]:
             return []
-        used = {name for (name,) in transaction.rows(f"SELECT table_name FROM {self.receipts}")}  # noqa: S608
+        query = psycopg_sql().SQL("SELECT table_name FROM {}").format(self.receipts)
+        used = {name for (name,) in transaction.rows(query)}
         return [found for found in _asked(transaction, _TABLES, _MARK, self.schema) if found[1] not in used]
 
     def drop(self, transaction: Transaction, table: str, child: str | None) -> bool:
@@ -217,20 +240,25 @@ class Tables:
             Whether no receipt named it.
         """
         self._alone(transaction)
+        sql = psycopg_sql()
+        drop = sql.SQL("DROP TABLE IF EXISTS {}")
         if child is not None:
             transaction.lock(f"{self.schema}.{child}")
-            if transaction.rows(f"SELECT 1 FROM {self.receipts} WHERE table_name = {quote_text(child)}"):  # noqa: S608
+            named = sql.SQL("SELECT 1 FROM {} WHERE table_name = {}")
+            if transaction.rows(named.format(self.receipts, sql.Literal(child))):
                 return False
-            transaction.execute(f"DROP TABLE IF EXISTS {self.quoted(child)}")
-        if not _asked(transaction, _CHILDREN, self.quoted(table)):
-            transaction.execute(f"DROP TABLE IF EXISTS {self.quoted(table)}")
+            transaction.execute(drop.format(self.table(child)))
+        if not _asked(transaction, _CHILDREN, self.schema, table):
+            transaction.execute(drop.format(self.table(table)))
         return True
 
     def _alone(self, transaction: Transaction) -> None:
         # Even CREATE TABLE IF NOT EXISTS fails when two do it at once.
         transaction.lock(f"{self.schema}.{RECEIPTS}")
-        transaction.execute(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
+        sql = psycopg_sql()
+        transaction.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_PATIENCE)))
 
 
 def _asked(transaction: Transaction, query: str, *texts: str) -> list[tuple[Any, ...]]:
-    return transaction.rows(query.format(*map(quote_text, texts)))
+    sql = psycopg_sql()
+    return transaction.rows(sql.SQL(query).format(*map(sql.Literal, texts)))

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 from flowstone_provider.contracts.io_manager import AssetKey, Condition, StoredAsset
 from flowstone_provider.errors import AssetDamagedError
 from flowstone_provider.hooks._postgres_connection import BulkTransaction
+from flowstone_provider.hooks._postgres_sql import psycopg_sql
 from flowstone_provider.hooks._postgres_tables import PARTITION, Tables, table_of
 from flowstone_provider.hooks._postgres_types import (
     Form,
     condition,
     form_of,
-    quote_name,
-    quote_text,
     restored,
     selected_as,
     travelling,
@@ -107,11 +106,11 @@ class Incoming:
         self._types = {field.name: form_of(field).sql for field in stored}
         names = stored.names if columns is None else columns
         self.schema = pa.schema([stored.field(name) for name in names], metadata=stored.metadata)
-        partition = "IS NULL" if key.text is None else f"= {quote_text(key.text)}"
-        self._conditions = [f"{quote_name(PARTITION)} {partition}"]
+        sql = psycopg_sql()
+        partition = sql.SQL("IS NULL") if key.text is None else sql.SQL("= {}").format(sql.Literal(key.text))
+        self._conditions = [sql.SQL("{} {}").format(sql.Identifier(PARTITION), partition)]
         for each in where:
-            column = quote_name(self._names[each[0]])
-            self._conditions.append(condition(column, self._types[each[0]], each))
+            self._conditions.append(condition(self._names[each[0]], self._types[each[0]], each))
 
     def batches(self, transaction: BulkTransaction) -> Iterator[Any]:
         """Its record batches."""
@@ -123,10 +122,10 @@ class Incoming:
             column = self._names[field.name]
             if column not in there:
                 raise AssetDamagedError(f"{self._key} has lost its column {column!r} in {table!r}: store it again")
-            selected.append(selected_as(quote_name(column), self._types[field.name], there[column]))
-        query = (
-            f"SELECT {', '.join(selected)} FROM {self._tables.quoted(table)} "  # noqa: S608
-            f"WHERE {' AND '.join(self._conditions)}"
+            selected.append(selected_as(column, self._types[field.name], there[column]))
+        sql = psycopg_sql()
+        query = sql.SQL("SELECT {} FROM {} WHERE {}").format(
+            sql.SQL(", ").join(selected), self._tables.table(table), sql.SQL(" AND ").join(self._conditions)
         )
         for batch in transaction.stream(query, _BATCH_BYTES):
             arrays = [

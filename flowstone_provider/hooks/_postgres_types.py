@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowstone_provider.contracts.io_manager import Condition
 from flowstone_provider.errors import AssetDamagedError, ValueKindError
+from flowstone_provider.hooks._postgres_sql import any_connection, psycopg_sql
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composable
 
 # PostgreSQL counts times in microseconds.
 _UNIT = "us"
@@ -138,80 +142,62 @@ def restored(array: Any, field: Any, sql: str) -> Any:
         ) from error
 
 
-def selected_as(column: str, sql: str, now: str) -> str:
-    """The SQL of a column in a query.
+def selected_as(column: str, kind: str, now: str) -> Composable:
+    """A column in a query.
 
     Args:
-        column: Its name, quoted.
-        sql: Its type when it was stored.
+        column: Its name.
+        kind: Its type when it was stored.
         now: Its type by now.
     """
-    if now != sql:
-        return f"CAST({column} AS text)"
-    # ADBC gives a numeric as its text by itself, but not one in an array.
-    return f"CAST({column} AS text[])" if sql == "numeric[]" else column
+    sql = psycopg_sql()
+    selected = "{}"
+    if now != kind:
+        selected = "CAST({} AS text)"
+    elif kind == "numeric[]":
+        # ADBC gives a numeric as its text by itself, but not one in an array.
+        selected = "CAST({} AS text[])"
+    return sql.SQL(selected).format(sql.Identifier(column))
 
 
-def condition(column: str, sql: str, where: Condition) -> str:
-    """A condition as SQL. COPY takes no parameters, so that values stand in it as literals.
+_OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+
+
+def condition(column: str, kind: str, where: Condition) -> Composable:
+    """A condition in a query.
 
     Args:
-        column: Its name, quoted.
-        sql: Its type.
+        column: Its name.
+        kind: Its type.
         where: The condition, with an operator that there is.
 
     Raises:
-        ValueKindError: SQL has no such literal.
+        ValueKindError: SQL has no literal for its value.
     """
+    sql = psycopg_sql()
     _, operator, value = where
     # Texts are compared byte by byte as by the other IO managers, whatever the database's collation is.
-    side = f'{column} COLLATE "C"' if sql == "text" else column
-    if operator == "in":
-        return f"{side} IN ({', '.join(literal(each) for each in value)})" if len(value) else "FALSE"
-    return f"{side} {'<>' if operator == '!=' else operator} {literal(value)}"
+    side = sql.SQL('{} COLLATE "C"' if kind == "text" else "{}").format(sql.Identifier(column))
+    if operator != "in":
+        return sql.SQL(" ").join([side, sql.SQL(_OPERATORS[operator]), _literal(value)])
+    if not len(value):
+        return sql.SQL("FALSE")
+    return sql.SQL("{} IN ({})").format(side, sql.SQL(", ").join(map(_literal, value)))
 
 
-def literal(value: Any) -> str:
-    """A Python value as an SQL literal, for a session with ``standard_conforming_strings``.
+def _literal(value: Any) -> Composable:
+    from psycopg import Error
 
-    Raises:
-        ValueKindError: There is none.
-    """
     if hasattr(value, "item"):
         # A number of numpy.
         value = value.item()
-    if value is None:
-        return "NULL"
-    if isinstance(value, str):
-        return quote_text(value)
-    if isinstance(value, (bool, int)):
-        return str(value).upper()
-    kinds: list[tuple[Any, str, Any]] = [
-        (float, "double precision", repr),
-        (Decimal, "numeric", str),
-        (bytes, "bytea", lambda v: f"\\x{v.hex()}"),
-        (datetime, "timestamp", str),
-        (date, "date", str),
-        (time, "time", str),
-    ]
-    for cls, sql, text in kinds:
-        if isinstance(value, cls):
-            zone = "tz" if isinstance(value, datetime) and value.tzinfo is not None else ""
-            return f"CAST({quote_text(text(value))} AS {sql}{zone})"
-    raise ValueKindError(f"a condition has the value {value!r:.100}, of a type that SQL has no literal for")
-
-
-def quote_text(text: str) -> str:
-    """A text as an SQL literal.
-
-    Raises:
-        ValueKindError: It has the character NUL.
-    """
-    if "\0" in text:
-        raise ValueKindError(f"the text {text!r:.100} has the character NUL, which PostgreSQL cannot hold")
-    return "'" + text.replace("'", "''") + "'"
-
-
-def quote_name(name: str) -> str:
-    """An identifier, quoted."""
-    return '"' + name.replace('"', '""') + '"'
+    # The text of others, e.g. of an array, psycopg quotes past `any_connection`.
+    if not isinstance(value, (type(None), str, int, float, Decimal, bytes, datetime, date, time)):
+        raise ValueKindError(f"a condition has the value {value!r:.100}, of a type that SQL has no literal for")
+    found = psycopg_sql().Literal(value)
+    try:
+        found.as_string(any_connection())
+    except (Error, UnicodeEncodeError) as error:
+        # The character NUL, or half a character.
+        raise ValueKindError(f"a condition has {value!r:.100}, which PostgreSQL cannot hold: {error}") from error
+    return found

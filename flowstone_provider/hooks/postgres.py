@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -26,23 +26,25 @@ from flowstone_provider.hooks._postgres_connection import (
     Server,
     Transaction,
 )
+from flowstone_provider.hooks._postgres_sql import psycopg_sql
 from flowstone_provider.hooks._postgres_tables import Tables, child_of, chosen_columns, table_of
 from flowstone_provider.hooks._postgres_transfer import Incoming, Outgoing, Record
-from flowstone_provider.hooks._postgres_types import (
-    form_of,
-    literal,
-    quote_text,
-)
+from flowstone_provider.hooks._postgres_types import form_of
 from flowstone_provider.hooks.io_manager import IOManagerHook
 from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.hooks.values import arrow, schema_of
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composable
 
 T = TypeVar("T", bound=Transaction)
 
 # How often a store makes the tables that it needs, when others drop them at once.
 _ATTEMPTS = 5
 
-_FIELDS = "kind, bytes, rows, CAST(schema AS text), checksum, stored_at, CAST(columns AS text), arrow_schema"
+_FIND = """
+    SELECT kind, bytes, rows, CAST(schema AS text), checksum, stored_at, CAST(columns AS text), arrow_schema
+    FROM {}"""
 
 
 class PostgresOptions(Options):
@@ -87,7 +89,9 @@ class PostgresIOManager(IOManagerHook):
 
         def put(transaction: Transaction, _: list[str]) -> StoredAsset:
             # jsonb writes keys and numbers in its own way: the checksum is that of the server's text.
-            ((text,),) = transaction.rows(f"SELECT CAST(CAST({quote_text(given)} AS jsonb) AS text)")
+            sql = psycopg_sql()
+            query = sql.SQL("SELECT CAST(CAST({} AS jsonb) AS text)").format(sql.Literal(given))
+            ((text,),) = transaction.rows(query)
             data = text.encode()
             receipt = self._made(key, kind, len(data), None, None, f"sha256:{hashlib.sha256(data).hexdigest()}")
             self._keep(transaction, key, receipt, value=text)
@@ -163,11 +167,16 @@ class PostgresIOManager(IOManagerHook):
             "checksum": receipt.checksum,
             "stored_at": receipt.stored_at,
         }
-        changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in fields)
+        sql = psycopg_sql()
+        names = [sql.Identifier(name) for name in fields]
+        insert = sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (asset, partition) DO UPDATE SET {}")
         transaction.execute(
-            f"INSERT INTO {self._tables.receipts} ({', '.join(fields)}) "  # noqa: S608
-            f"VALUES ({', '.join(map(literal, fields.values()))}) "
-            f"ON CONFLICT (asset, partition) DO UPDATE SET {changes}"
+            insert.format(
+                self._tables.receipts,
+                sql.SQL(", ").join(names),
+                sql.SQL(", ").join(map(sql.Literal, fields.values())),
+                sql.SQL(", ").join(sql.SQL("{0} = EXCLUDED.{0}").format(name) for name in names),
+            )
         )
 
     def receipt(self, key: AssetKey) -> StoredAsset | None:
@@ -178,7 +187,7 @@ class PostgresIOManager(IOManagerHook):
         return None if record is None else record.receipt
 
     def _find(self, key: AssetKey, transaction: Transaction | None = None) -> Record | None:
-        query = f"SELECT {_FIELDS} FROM {self._tables.of_key(key)}"  # noqa: S608
+        query = psycopg_sql().SQL(_FIND).format(self._tables.of_key(key))
         if transaction is None:
             found = self._asked(f"cannot look for {key}", query)
         else:
@@ -192,7 +201,7 @@ class PostgresIOManager(IOManagerHook):
             return Record(receipt, [], b"")
         return Record(receipt, orjson.loads(columns), base64.b64decode(arrow_schema))
 
-    def _asked(self, about: str, query: str) -> list[tuple[Any, ...]]:
+    def _asked(self, about: str, query: Composable) -> list[tuple[Any, ...]]:
         """The rows of a query about receipts: none, when nothing was ever stored."""
         try:
             with self._server.transaction(about) as transaction:
@@ -204,7 +213,7 @@ class PostgresIOManager(IOManagerHook):
 
     def get_blob(self, key: AssetKey, receipt: StoredAsset) -> Iterable[bytes]:
         """See `IOManagerHook.get_blob`."""
-        query = f"SELECT checksum, CAST(value AS text) FROM {self._tables.of_key(key)}"  # noqa: S608
+        query = psycopg_sql().SQL("SELECT checksum, CAST(value AS text) FROM {}").format(self._tables.of_key(key))
         found = self._asked(f"cannot load {key}", query)
         if not found or found[0][0] != receipt.checksum:
             raise _replaced(key)
@@ -238,7 +247,7 @@ class PostgresIOManager(IOManagerHook):
             self._tables.lock(transaction, key)
             ready, there = self._tables.columns(transaction, child_of(key))
             if ready:
-                transaction.execute(f"DELETE FROM {self._tables.of_key(key)}")  # noqa: S608
+                transaction.execute(psycopg_sql().SQL("DELETE FROM {}").format(self._tables.of_key(key)))
             if ready and there:
                 self._tables.clear(transaction, key)
         if ready and there:
@@ -262,13 +271,15 @@ class PostgresIOManager(IOManagerHook):
 
     def list_assets(self) -> Iterator[str]:
         """See `IOManager.list_assets`."""
-        query = f"SELECT DISTINCT asset FROM {self._tables.receipts} ORDER BY asset"  # noqa: S608
+        query = psycopg_sql().SQL("SELECT DISTINCT asset FROM {} ORDER BY asset").format(self._tables.receipts)
         return (asset for (asset,) in self._asked("cannot list assets", query))
 
     def list_partitions(self, asset: str) -> Iterator[Partition]:
         """See `IOManager.list_partitions`."""
-        chosen = f"asset = {quote_text(AssetKey(asset).asset)} AND partition <> ''"
-        query = f"SELECT partition FROM {self._tables.receipts} WHERE {chosen} ORDER BY partition"  # noqa: S608
+        sql = psycopg_sql()
+        query = sql.SQL("SELECT partition FROM {} WHERE asset = {} AND partition <> '' ORDER BY partition").format(
+            self._tables.receipts, sql.Literal(AssetKey(asset).asset)
+        )
         return (decode(text) for (text,) in self._asked(f"cannot list partitions of {asset}", query))
 
     def uri(self, key: AssetKey) -> str:

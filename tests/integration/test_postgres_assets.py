@@ -19,6 +19,7 @@ from flowstone_provider.errors import (
     AssetNotFoundError,
     FlowstoneError,
     SourceAccessError,
+    StorageAccessError,
     StorageError,
     ValueKindError,
 )
@@ -83,12 +84,12 @@ def test_a_role_that_may_read_the_asset_loads_it(manager, run, url, monkeypatch)
     analyst = PostgresIOManager(conn_id="analyst")
     manager.store(KEY, numbers())
     with pytest.raises(
-        StorageError, match="permission denied for table flowstone_assets; grant it to the connection's"
+        StorageAccessError, match="permission denied for table flowstone_assets; grant it to the connection's"
     ):
         analyst.load(KEY)
     run('GRANT SELECT ON flowstone_assets, "flights/enriched" TO analyst')
     assert analyst.load(KEY).equals(numbers())
-    with pytest.raises(StorageError, match="cannot store flights/enriched.*permission denied"):
+    with pytest.raises(StorageAccessError, match="cannot store flights/enriched.*permission denied"):
         analyst.store(KEY, numbers(9))
     assert manager.load(KEY).equals(numbers())
     run("DROP OWNED BY analyst; DROP ROLE analyst")
@@ -320,7 +321,15 @@ def test_conditions(manager, where, expected):
 
 
 @pytest.mark.parametrize(
-    "condition", [("n", "=", "x"), ("n", "=", object()), ("n", "=", "a\0"), ("n", "=", date(2026, 1, 1))]
+    "condition",
+    [
+        ("n", "=", "x"),
+        ("n", "=", object()),
+        ("n", "=", [1]),
+        ("n", "=", "a\0"),
+        ("n", "=", "\ud800"),
+        ("n", "=", date(2026, 1, 1)),
+    ],
 )
 def test_a_condition_that_makes_no_sense(manager, condition):
     manager.store(KEY, numbers())
@@ -535,21 +544,38 @@ def test_no_server(monkeypatch):
     assert "hush" not in str(raised.value)
 
 
+def test_a_role_that_may_not_connect(url, run, monkeypatch):
+    run("DROP ROLE IF EXISTS barred; CREATE ROLE barred NOLOGIN")
+    for role, message in (("barred", "is not permitted to log in"), ("stranger", 'role "stranger" does not exist')):
+        monkeypatch.setenv("AIRFLOW_CONN_ASSETS", airflow_connection(url.replace("postgres@", f"{role}@")))
+        with pytest.raises(StorageAccessError, match=f"{message}; check the connection's login") as raised:
+            PostgresIOManager(conn_id="assets").store(KEY, numbers())
+        assert not raised.value.retryable
+    run("DROP ROLE barred")
+
+
 def test_no_connection(airflow_db):
     with pytest.raises(SourceAccessError, match="no Airflow connection 'missing'"):
         PostgresIOManager(conn_id="missing").receipt(KEY)
 
 
-@pytest.mark.parametrize("extra", [{"cursor": "dictcursor"}, {"options": "-c standard_conforming_strings=off"}])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"cursor": "dictcursor"},
+        {"options": "-c standard_conforming_strings=off"},
+        # Libraries that took UTF-8 for it would read a quote as a part of the character before.
+        {"client_encoding": "GBK"},
+    ],
+)
 def test_the_settings_of_a_connection(url, monkeypatch, extra):
     monkeypatch.setenv("AIRFLOW_CONN_ASSETS", airflow_connection(url, **extra))
     manager = PostgresIOManager(conn_id="assets")
-    table = pa.table({"text": ["back\\slash", "it's", "\\' OR 1=1 --"]})
+    table = pa.table({"text": ["back\\slash", "it's", "\\' OR 1=1 --", "ü名表\\'", "表", "名'"]})
     manager.store(AssetKey("flights", "\\'"), table)
     assert manager.load(AssetKey("flights", "\\'")).equals(table)
-    assert manager.load(AssetKey("flights", "\\'"), list, where=[("text", "=", "\\' OR 1=1 --")]) == [
-        {"text": "\\' OR 1=1 --"}
-    ]
+    for text in table.column("text").to_pylist():
+        assert manager.load(AssetKey("flights", "\\'"), list, where=[("text", "=", text)]) == [{"text": text}]
     manager.store(KEY, "\\' it's")
     assert manager.load(KEY) == "\\' it's"
 
