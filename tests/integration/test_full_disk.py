@@ -1,4 +1,4 @@
-"""A disk that is full while a batch runs."""
+"""A disk that is full while a batch runs, or a table is stored."""
 
 from __future__ import annotations
 
@@ -37,3 +37,33 @@ def test_a_full_disk_ends_the_batch_and_keeps_what_is_recorded(tmp_path):
     scatter = Scatter(tmp_path, list(range(2000)), batching={"max_items": 1000})
     assert scatter.gather()["counts"] == {"total": 2000, "succeeded": 1000, "failed": 0, "pending": 1000}
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()], "no half-written file is left"
+
+
+FULL_OF_TABLES = """
+import resource, signal, sys
+sys.path.insert(0, {root!r})
+import pyarrow as pa
+from flowstone_provider.contracts.io_manager import AssetKey
+from flowstone_provider.errors import StorageError
+from flowstone_provider.hooks.parquet import ParquetIOManager
+
+key, manager = AssetKey("flights"), ParquetIOManager(path={path!r})
+manager.store(key, pa.table({{"n": [1, 2, 3]}}))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as if the disk were full
+try:
+    manager.store(key, (pa.record_batch({{"n": range(n, n + 100_000)}}) for n in range(0, 5_000_000, 100_000)))
+except StorageError as error:
+    print(error.retryable, error)
+print(manager.load(key, list))
+"""
+
+
+def test_a_disk_that_fills_up_leaves_the_old_value(tmp_path):
+    root = str(Path(__file__).parents[2])
+    script = textwrap.dedent(FULL_OF_TABLES).format(root=root, path=f"file://{tmp_path}")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "True cannot write" in done.stdout
+    assert "File too large" in done.stdout
+    assert "[{'n': 1}, {'n': 2}, {'n': 3}]" in done.stdout
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2, "no half-written file is left"

@@ -87,3 +87,36 @@ def test_a_dag_parsed_twice_serialises_to_the_same_bytes(tmp_path):
     assert texts[0] == texts[1]
     assert json.loads(texts[0])["dag"]["dag_id"] == "d"
     assert "0x" not in texts[0]
+
+
+ASSETS_FILE = """
+from datetime import date
+from airflow.sdk import DAG, task
+from flowstone_provider import DeleteAssetOperator, Into
+
+with DAG("d", schedule=None) as dag:
+    @task.materialize(asset="a", partition=("eu", date(2026, 1, 1)))
+    def make(): ...
+
+    @task.materialize(asset="b", partition="{{ task.op_kwargs.month }}")
+    def mapped(month): ...
+
+    @task.scatter(items=[1], into=Into(asset="c", partition=date(2026, 1, 1)))
+    def work(item): ...
+
+    make() >> mapped.expand(month=["a"]) >> work() >> DeleteAssetOperator(task_id="gone", asset="a")
+
+import json
+from airflow.serialization import serialized_objects
+cls = getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG  # Airflow 3.1
+print(json.dumps(cls.to_dict(dag), sort_keys=True))
+"""
+
+
+def test_a_dag_with_assets_parsed_twice_serialises_to_the_same_bytes(tmp_path):
+    (tmp_path / "dag.py").write_text(ASSETS_FILE)
+    argv = [sys.executable, tmp_path / "dag.py"]
+    texts = [subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()[-1] for _ in "ab"]
+    assert texts[0] == texts[1]
+    assert "flowstone://file/a" in texts[0]
+    assert "0x" not in texts[0]

@@ -98,7 +98,7 @@ class TestNotAllowed:
             monkeypatch.delenv(name)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-        client = boto3.client("s3", endpoint_url=s3_server.endpoint, region_name=s3_server.region)
+        client = boto3.session.Session().client("s3", endpoint_url=s3_server.endpoint, region_name=s3_server.region)
         self.assert_fails(client, s3, SourceAccessError, "there are no credentials .*conn_id")
 
     def test_expired_credentials(self, client, s3):

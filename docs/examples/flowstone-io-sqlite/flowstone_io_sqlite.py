@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any, ClassVar
 
@@ -209,7 +209,8 @@ class SqliteIOManager(IOManagerHook):
     def _database(self) -> Iterator[Any]:
         try:
             with closing(sqlite3.connect(self.opts.path, timeout=self.opts.timeout, isolation_level=None)) as database:
-                database.execute("pragma journal_mode = wal")
+                with suppress(sqlite3.OperationalError):  # another connection sets it now: the file keeps the mode
+                    database.execute("pragma journal_mode = wal")
                 database.row_factory = sqlite3.Row
                 yield database
         except sqlite3.Error as error:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
-import textwrap
 from datetime import date, datetime, timedelta, timezone
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -303,33 +299,3 @@ def test_what_others_put_beside_stays(manager, folder):
     manager.delete(KEY)
     assert not manager.exists(KEY)
     assert sorted(path for path in folder.parent.rglob("*") if path.is_file()) == sorted(foreign)
-
-
-FULL = """
-import resource, signal, sys
-sys.path.insert(0, {root!r})
-import pyarrow as pa
-from flowstone_provider.contracts.io_manager import AssetKey
-from flowstone_provider.errors import StorageError
-from flowstone_provider.hooks.parquet import ParquetIOManager
-
-key, manager = AssetKey("flights"), ParquetIOManager(path={path!r})
-manager.store(key, pa.table({{"n": [1, 2, 3]}}))
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as if the disk were full
-try:
-    manager.store(key, (pa.record_batch({{"n": range(n, n + 100_000)}}) for n in range(0, 5_000_000, 100_000)))
-except StorageError as error:
-    print(error.retryable, error)
-print(manager.load(key, list))
-"""
-
-
-def test_a_disk_that_fills_up_leaves_the_old_value(tmp_path):
-    root = str(Path(__file__).parents[3])
-    script = textwrap.dedent(FULL).format(root=root, path=f"file://{tmp_path}")
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "True cannot write" in done.stdout
-    assert "File too large" in done.stdout
-    assert "[{'n': 1}, {'n': 2}, {'n': 3}]" in done.stdout
-    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2, "no half-written file is left"

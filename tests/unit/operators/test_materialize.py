@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import date, datetime
 from types import SimpleNamespace
 
@@ -203,36 +201,3 @@ def test_the_airflow_asset_of_an_asset():
         airflow_asset("flights//enriched")
     with pytest.raises(ValueError, match="has an IO manager and an asset"):
         Asset(name="a", uri="flowstone://lake")
-
-
-DAG_FILE = """
-from datetime import date
-from airflow.sdk import DAG, task
-from flowstone_provider import DeleteAssetOperator, Into
-
-with DAG("d", schedule=None) as dag:
-    @task.materialize(asset="a", partition=("eu", date(2026, 1, 1)))
-    def make(): ...
-
-    @task.materialize(asset="b", partition="{{ task.op_kwargs.month }}")
-    def mapped(month): ...
-
-    @task.scatter(items=[1], into=Into(asset="c", partition=date(2026, 1, 1)))
-    def work(item): ...
-
-    make() >> mapped.expand(month=["a"]) >> work() >> DeleteAssetOperator(task_id="gone", asset="a")
-
-import json
-from airflow.serialization import serialized_objects
-cls = getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG  # Airflow 3.1
-print(json.dumps(cls.to_dict(dag), sort_keys=True))
-"""
-
-
-def test_a_dag_parsed_twice_serialises_to_the_same_bytes(tmp_path):
-    (tmp_path / "dag.py").write_text(DAG_FILE)
-    argv = [sys.executable, tmp_path / "dag.py"]
-    texts = [subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()[-1] for _ in "ab"]
-    assert texts[0] == texts[1]
-    assert "flowstone://file/a" in texts[0]
-    assert "0x" not in texts[0]
