@@ -88,8 +88,12 @@ def write_first(path: Any, data: bytes) -> None:
 
     def write() -> None:
         if not is_local(path):
-            with suppress(FileExistsError):
+            try:
                 path.fs.pipe_file(path.path, data, mode="create")
+            except OSError:
+                # s3fs knows what AWS says of a file that is there, not what Ceph does.
+                if not exists(path):
+                    raise
             return
         target = Path(path.path)
         hidden = _hidden(path, data)
