@@ -17,7 +17,7 @@ class TestListing(OnS3):
     """Of a folder beside another, with a page that the suffix empties, and with a folder as consoles draw it."""
 
     reader = S3Reader
-    many = 200
+    many = 320
 
     def write(self, folder, count):
         keys = [f"{folder}/{number:03}.csv" for number in range(count)]
