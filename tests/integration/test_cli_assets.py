@@ -7,6 +7,7 @@ import json
 import os
 from datetime import datetime, timedelta, timezone
 
+import pyarrow as pa
 import pytest
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
@@ -60,7 +61,7 @@ def test_list_says_which_assets_there_are(assets):
 
 
 def test_show_says_what_is_stored(assets):
-    table = pytest.importorskip("pyarrow").table({"n": range(1_500), "text": ["x"] * 1_500})
+    table = pa.table({"n": range(1_500), "text": ["x"] * 1_500})
     store("flights", "eu west", value=table)
     out = assets("show", "flights", "--partition", "eu~20west", *LAKE)
     assert "rows        1,500\n" in out

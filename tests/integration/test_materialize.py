@@ -9,24 +9,15 @@ import pyarrow as pa
 import pytest
 from airflow.sdk import DAG, Param, task
 
-from flowstone_provider import AssetExistsSensor, Batching, CopyAssetOperator, DeleteAssetOperator, Into, load
+from flowstone_provider import AssetExistsSensor, CopyAssetOperator, DeleteAssetOperator, load
 from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.hooks.io_manager import create_io_manager
-from tests.support.dags import run_dag, states
+from tests.support.dags import numbers, pulled, run_dag, states
 
 
 @pytest.fixture(autouse=True)
 def storage(tmp_path, configure, airflow_db):
     configure("storage", f"file://{tmp_path}/storage")
-
-
-def pulled(run, task_id, map_index=-1):
-    (ti,) = [ti for ti in run.get_task_instances() if ti.task_id == task_id and ti.map_index == map_index]
-    return ti.xcom_pull(task_ids=task_id, key="return_value", map_indexes=map_index)
-
-
-def numbers(rows=10):
-    return pa.table({"n": list(range(rows)), "text": [f"row {n}" for n in range(rows)]})
 
 
 def test_a_table_goes_from_task_to_task_and_a_reference_through_xcom():
@@ -270,81 +261,17 @@ def test_an_asset_is_waited_for_copied_and_deleted(configure, tmp_path):
     assert (tmp_path / "archive/old/table").is_dir()
 
 
-@pytest.mark.parametrize("results", ["jsonl", "parquet"])
-def test_a_scatter_stores_its_results_as_an_asset_and_reads_one(results):
-    with DAG(f"into_{results}", schedule=None, params={"region": "eu"}) as dag:
+def test_a_copy_has_the_name_of_the_original(configure, tmp_path):
+    configure("io_managers", json.dumps({"archive": {"use": "file", "path": f"file://{tmp_path}/archive"}}))
+    with DAG("copies", schedule=None) as dag:
 
-        @task.materialize(asset="numbers/in")
+        @task.materialize(asset="numbers/all")
         def make():
-            return numbers(25)
+            return numbers()
 
-        @task.scatter(
-            items=make(),
-            batching=Batching(max_items=10),
-            results=results,
-            into=Into(asset="numbers/out", partition="{{ params.region }}"),
-        )
-        def double(row):
-            # The first batch does not know yet what the others hold.
-            return {"n": row["n"] if row["n"] < 10 else row["n"] / 2, "late": None if row["n"] < 20 else row["text"]}
-
-        @task
-        def read(reference):
-            rows = sorted(load(reference["asset"], list), key=lambda row: row["n"])
-            return [reference["counts"]["succeeded"], len(rows), rows[-1]]
-
-        read(double())
-    run = run_dag(dag)
-    assert run.state == "success"
-    assert pulled(run, "read") == [25, 25, {"n": 12.0, "late": "row 24"}]
-    reference = pulled(run, "double.gather")
-    assert reference["flowstone"] == "scatter"
-    assert (reference["asset"]["asset"], reference["asset"]["partition"]) == ("numbers/out", "eu")
-
-
-def test_a_scatter_without_results_leaves_no_value(caplog):
-    manager = create_io_manager("file")
-    manager.store(AssetKey("numbers/out"), numbers())
-    with DAG("into_nothing", schedule=None) as dag:
-
-        @task
-        def nothing():
-            return []
-
-        @task.scatter(items=nothing(), into={"asset": "numbers/out"})
-        def double(row):
-            return row
-
-        double()
-    run = run_dag(dag)
-    assert run.state == "success"
-    assert pulled(run, "double.gather")["asset"] is None
-    assert not manager.exists(AssetKey("numbers/out"))
-
-
-def test_results_that_are_no_rows_or_beyond_the_tolerance_are_not_stored(capfd):
-    with DAG("into_wrong", schedule=None) as dag:
-
-        @task.scatter(items=[1, 2], into={"asset": "wrong"}, group_id="numbers", retries=0)
-        def some(item):
-            return item
-
-        @task.scatter(items=[1, 2], into={"asset": "wrong"}, group_id="mixed", retries=0)
-        def mixed(item):
-            return {"n": item if item == 1 else "two"}
-
-        @task.scatter(items=[1, 2], into={"asset": "wrong"}, group_id="broken", retries=0)
-        def broken(item):
-            return {"n": 1 / (item - 1)}
-
-        some(), mixed(), broken()
-    run = run_dag(dag)
-    found = states(run)
-    assert [found[f"{name}.gather"] for name in ("numbers", "mixed", "broken")] == ["failed"] * 3
-    said = capfd.readouterr().out
-    assert "into=… stores rows, which are dicts; the function returned int: 1" in said
-    assert "do not fit the columns of one table" in said
-    assert not create_io_manager("file").exists(AssetKey("wrong"))
+        make() >> CopyAssetOperator(task_id="copy", asset="numbers/all", to_io_manager="archive")
+    assert states(run_dag(dag)) == {"make": "success", "copy": "success"}
+    assert create_io_manager("archive").load(AssetKey("numbers/all")).num_rows == 10
 
 
 def test_the_view_of_a_scatter_is_given_as_the_annotation_says():

@@ -43,3 +43,16 @@ def states(dag_run: Any) -> dict[str, str | None]:
         ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]": ti.state and str(ti.state)
         for ti in dag_run.get_task_instances()
     }
+
+
+def pulled(run: Any, task_id: str, map_index: int = -1) -> Any:
+    """What a task instance of a run returned."""
+    (ti,) = [ti for ti in run.get_task_instances() if ti.task_id == task_id and ti.map_index == map_index]
+    return ti.xcom_pull(task_ids=task_id, key="return_value", map_indexes=map_index)
+
+
+def numbers(rows: int = 10) -> Any:
+    """A table that tasks hand to one another."""
+    import pyarrow as pa
+
+    return pa.table({"n": list(range(rows)), "text": [f"row {n}" for n in range(rows)]})

@@ -27,19 +27,9 @@ from tests.support.processes import free_port
 from tests.support.proxy import cutting_proxy
 from tests.support.resources import ServiceResources
 from tests.support.s3_faults import answer_with, requests_of
-from tests.support.s3_reading import client_of, items_of, keys_of, lines, no_waiting, numbers_of, reader_of
+from tests.support.s3_reading import client_of, items_of, keys_of, lines, numbers_of, reader_of
 
 pytestmark = pytest.mark.s3
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch):
-    no_waiting(monkeypatch)
-
-
-@pytest.fixture
-def client(s3_server):
-    return client_of(s3_server)
 
 
 # The emulator lets anybody in.

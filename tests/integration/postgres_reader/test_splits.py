@@ -6,7 +6,6 @@ import json
 import random
 import tracemalloc
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,29 +13,10 @@ from hypothesis import strategies as st
 from flowstone_provider.contracts.item_reader import ReaderSpec
 from flowstone_provider.readers import _postgres_pages
 from flowstone_provider.registry import create_reader
-from tests.services.postgres import fresh_database
 from tests.support.postgres import Drivers, items, reader
 from tests.support.scatters import Scatter
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture(scope="module")
-def url(postgres_url):
-    with fresh_database(postgres_url) as url:
-        yield url
-
-
-@pytest.fixture
-def run(url):
-    """Execute statements."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection.execute
-
-
-@pytest.fixture(params=["psycopg", "psycopg2"])
-def driver(request):
-    return request.param
 
 
 @pytest.fixture

@@ -13,23 +13,9 @@ from psycopg import sql
 from flowstone_provider.errors import OptionsError
 from flowstone_provider.readers import _postgres_pages
 from flowstone_provider.scatter.items import encode_page
-from tests.services.postgres import fresh_database
 from tests.support.postgres import Drivers, items, reader
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture(scope="module")
-def url(postgres_url):
-    with fresh_database(postgres_url) as url:
-        yield url
-
-
-@pytest.fixture
-def run(url):
-    """Execute statements."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection.execute
 
 
 @pytest.fixture(params=["psycopg", "psycopg2"])

@@ -24,21 +24,11 @@ from tests.support.processes import wait_until
 from tests.support.proxy import cutting_proxy
 from tests.support.s3_faults import requests_of
 from tests.support.s3_inventories import listed, write_inventory
-from tests.support.s3_reading import client_of, items_of, keys_of, lines, no_waiting, numbers_of, reader_of
+from tests.support.s3_reading import client_of, items_of, keys_of, lines, numbers_of, reader_of
 from tests.support.s3_suites import OfContents
 from tests.support.scatters import Scatter
 
 pytestmark = pytest.mark.s3
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch):
-    no_waiting(monkeypatch)
-
-
-@pytest.fixture
-def client(s3_server):
-    return client_of(s3_server)
 
 
 # The emulator knows no key with a line end.

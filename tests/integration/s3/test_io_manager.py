@@ -1,4 +1,4 @@
-"""IO managers over S3: the whole suite, and what becomes of a value when things go wrong."""
+"""What becomes of a value of the IO manager ``s3`` when things go wrong."""
 
 from __future__ import annotations
 
@@ -23,14 +23,12 @@ from flowstone_provider.errors import (
     StorageError,
 )
 from flowstone_provider.hooks import _s3_files
-from flowstone_provider.hooks.file import FileIOManager
 from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.hooks.s3 import S3IOManager
 from tests.services.s3 import CONNECTION_ID
 from tests.support.proxy import cutting_proxy
 from tests.support.s3_faults import answer_with, requests_of
-from tests.support.s3_managers import OnS3
-from tests.support.s3_reading import client_of, no_waiting
+from tests.support.s3_reading import client_of
 
 pytestmark = [pytest.mark.s3, pytest.mark.parquet]
 
@@ -43,23 +41,8 @@ LARGE = os.urandom(3 * PART - 1_000)
 KEY = AssetKey("numbers", "eu")
 
 
-class TestS3(OnS3):
-    manager = S3IOManager
-
-
-class TestFileOnS3(OnS3):
-    """The IO manager ``file`` with a URL of S3."""
-
-    manager = FileIOManager
-
-    @pytest.fixture
-    def options(self, request):
-        return {"path": f"s3://{CONNECTION_ID}@{self.bucket.bucket}/{request.node.name}"}
-
-
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    no_waiting(monkeypatch)
     monkeypatch.setattr(_s3_files, "_PART", PART)
 
 

@@ -19,31 +19,13 @@ from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.readers import _postgres_pages
 from flowstone_provider.readers.postgres import PostgresOptions
 from flowstone_provider.registry import create_reader
-from tests.services.postgres import execute, fresh_database, running_postgres
+from tests.services.postgres import execute, running_postgres
 from tests.support.postgres import Drivers, items, reader
 from tests.support.processes import free_port
 
 NUMBERS = "SELECT n AS id FROM generate_series(1, 500) n"
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture(scope="module")
-def url(postgres_url):
-    with fresh_database(postgres_url) as url:
-        yield url
-
-
-@pytest.fixture
-def run(url):
-    """Execute statements."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection.execute
-
-
-@pytest.fixture(params=["psycopg", "psycopg2"])
-def driver(request):
-    return request.param
 
 
 @pytest.mark.parametrize(

@@ -16,20 +16,10 @@ from flowstone_provider.readers.s3_inventory import S3InventoryReader
 from flowstone_provider.registry import create_reader
 from tests.support.resources import ServiceResources
 from tests.support.s3_inventories import listed, write_inventory
-from tests.support.s3_reading import client_of, items_of, no_waiting, reader_of
+from tests.support.s3_reading import items_of, reader_of
 from tests.support.s3_suites import Inventory
 
 pytestmark = pytest.mark.s3
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch):
-    no_waiting(monkeypatch)
-
-
-@pytest.fixture
-def client(s3_server):
-    return client_of(s3_server)
 
 
 class TestInventories:
