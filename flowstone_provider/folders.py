@@ -1,7 +1,9 @@
-"""Folders on any filesystem: what lies in them and since when, and how it is removed."""
+"""Folders on any filesystem: how they are named, what lies in them and since when, and how it is removed."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -9,6 +11,24 @@ from typing import Any
 
 from flowstone_provider.errors import StorageError
 from flowstone_provider.store import is_local, patiently
+
+# Most filesystems take 255 bytes in a name.
+_LONGEST_SEGMENT = 180
+
+
+def segment(name: str) -> str:
+    """A dag, run, scatter or task id as the name of a folder: safe everywhere, never equal for two ids.
+
+    Letters, digits and ``._-+=`` stay, unless a dot comes first; any other byte of the UTF-8 becomes ``~`` and two
+    hex digits in capitals. A long one is cut and ends in a hash. So no id has a name such as ``~routes``.
+    """
+    safe = re.sub(
+        rb"[^A-Za-z0-9._+=-]|^\.", lambda match: b"~%02X" % match.group()[0], name.encode("utf-8", "surrogatepass")
+    ).decode()
+    if len(safe) <= _LONGEST_SEGMENT:
+        return safe
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{safe[: _LONGEST_SEGMENT - 18]}~~{digest}"
 
 
 def list_names(folder: Any) -> list[str]:

@@ -133,9 +133,9 @@ def status(args: Namespace) -> None:
     """Say how far each scatter of a run is."""
     from dataclasses import asdict
 
-    from flowstone_provider.folders import list_folders
+    from flowstone_provider.folders import list_folders, segment
     from flowstone_provider.hooks.storage import storage
-    from flowstone_provider.scatter.ledger import LedgerCoordinator, segment
+    from flowstone_provider.scatter.ledger import LedgerCoordinator
 
     root = storage()
     run = root / segment(args.dag_id) / segment(args.run_id)
@@ -159,9 +159,8 @@ def status(args: Namespace) -> None:
 
 def clean(args: Namespace) -> None:
     """Remove the ledgers that were asked for."""
-    from flowstone_provider.folders import last_touched, list_folders, remove_folder
+    from flowstone_provider.folders import last_touched, list_folders, remove_folder, segment
     from flowstone_provider.hooks.storage import storage
-    from flowstone_provider.scatter.ledger import segment
 
     if args.older_than is None and args.run_id is None:
         raise OptionsError("say what to remove: --older-than 30d, or one run by --dag-id and --run-id")

@@ -15,9 +15,7 @@ One folder a scatter, ``<dag>/<run>/<scatter>/``::
 
 from __future__ import annotations
 
-import hashlib
 import io
-import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -37,7 +35,7 @@ from flowstone_provider.contracts.scatter import (
     ScatterStatus,
 )
 from flowstone_provider.errors import LedgerError, NotPlannedError
-from flowstone_provider.folders import list_names
+from flowstone_provider.folders import list_names, segment
 from flowstone_provider.store import (
     copy_whole,
     exists,
@@ -51,24 +49,6 @@ from flowstone_provider.store import (
 
 LAYOUT = 1
 """Version of the layout above; written into the sealed plan and the manifest."""
-
-# Most filesystems take 255 bytes in a name.
-_LONGEST_SEGMENT = 180
-
-
-def segment(name: str) -> str:
-    """A dag, run or scatter id as the name of a folder: safe everywhere, never equal for two ids.
-
-    Letters, digits and ``._-+=`` stay, unless a dot comes first; any other byte of the UTF-8 becomes ``~`` and two
-    hex digits. A long one is cut and ends in a hash.
-    """
-    safe = re.sub(
-        rb"[^A-Za-z0-9._+=-]|^\.", lambda match: b"~%02X" % match.group()[0], name.encode("utf-8", "surrogatepass")
-    ).decode()
-    if len(safe) <= _LONGEST_SEGMENT:
-        return safe
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return f"{safe[: _LONGEST_SEGMENT - 18]}~~{digest}"
 
 
 class LedgerCoordinator(ScatterCoordinator):

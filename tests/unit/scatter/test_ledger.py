@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from flowstone_provider.contracts.scatter import Barrier
 from flowstone_provider.errors import LedgerError, StorageError
+from flowstone_provider.folders import segment
 from flowstone_provider.readers.resources import LocalResources
-from flowstone_provider.scatter.ledger import LedgerCoordinator, segment
+from flowstone_provider.scatter.ledger import LedgerCoordinator
 from flowstone_provider.scatter.options import Batching, Tolerance
 from flowstone_provider.scatter.recorder import Recorder
 from flowstone_provider.scatter.view import ScatterResults
