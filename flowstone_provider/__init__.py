@@ -11,31 +11,51 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "ApproveOperator": "operators.approval",
     "AssetExistsSensor": "sensors.asset",
     "Batching": "scatter.options",
+    "BranchOutcome": "contracts.parallel",
+    "Choice": "operators.routing",
     "CopyAssetOperator": "operators.asset",
     "DeleteAssetOperator": "operators.asset",
     "Into": "operators.into",
     "ItemContext": "scatter.runner",
     "ItemRetry": "scatter.options",
     "MaterializeOperator": "operators.asset",
+    "ParallelTaskGroup": "operators.parallel",
     "RateLimit": "scatter.options",
     "RetryItem": "errors",
+    "RouterOperator": "operators.routing",
     "ScatterBatchOperator": "operators.scatter",
     "ScatterGatherOperator": "operators.scatter",
     "ScatterOptions": "scatter.options",
     "ScatterPlanOperator": "operators.scatter",
+    "SignalGateOperator": "operators.signal_gate",
     "Tolerance": "scatter.options",
     "airflow_asset": "operators._asset",
+    "approve": "operators.approval",
+    "collect": "operators.merge",
+    "fallback": "operators._routing",
     "load": "operators.load",
+    "merge": "operators.merge",
     "source": "operators.source",
+    "wait_for_approval": "operators.approval",
 }
 
 __all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from flowstone_provider.contracts.parallel import BranchOutcome as BranchOutcome
     from flowstone_provider.errors import RetryItem as RetryItem
     from flowstone_provider.operators._asset import airflow_asset as airflow_asset
+    from flowstone_provider.operators._routing import fallback as fallback
+    from flowstone_provider.operators.approval import (
+        ApproveOperator as ApproveOperator,
+    )
+    from flowstone_provider.operators.approval import approve as approve
+    from flowstone_provider.operators.approval import (
+        wait_for_approval as wait_for_approval,
+    )
     from flowstone_provider.operators.asset import (
         CopyAssetOperator as CopyAssetOperator,
     )
@@ -47,6 +67,11 @@ if TYPE_CHECKING:
     )
     from flowstone_provider.operators.into import Into as Into
     from flowstone_provider.operators.load import load as load
+    from flowstone_provider.operators.merge import collect as collect
+    from flowstone_provider.operators.merge import merge as merge
+    from flowstone_provider.operators.parallel import ParallelTaskGroup as ParallelTaskGroup
+    from flowstone_provider.operators.routing import Choice as Choice
+    from flowstone_provider.operators.routing import RouterOperator as RouterOperator
     from flowstone_provider.operators.scatter import (
         ScatterBatchOperator as ScatterBatchOperator,
     )
@@ -55,6 +80,9 @@ if TYPE_CHECKING:
     )
     from flowstone_provider.operators.scatter import (
         ScatterPlanOperator as ScatterPlanOperator,
+    )
+    from flowstone_provider.operators.signal_gate import (
+        SignalGateOperator as SignalGateOperator,
     )
     from flowstone_provider.operators.source import source as source
     from flowstone_provider.scatter.options import (

@@ -30,10 +30,23 @@
      ├─ StorageError          (OSError)            storage of ours cannot be read or written; retryable
      │   ├─ StorageAccessError (PermissionError)   it is not there, or may not be used; not retryable
      │   └─ LedgerError                            the ledger does not hold what it should
+     ├─ ApprovalError                              an approval that cannot be asked for
+     │   ├─ RejectedError                          somebody said no, and fail_on_reject is set
+     │   └─ UnansweredError  (TimeoutError)        nobody answered in time, and no default decides
      ├─ ResultsError                               results that do not fit the asked format
      ├─ ToleranceExceededError                     more items did not succeed than the tolerance allows
+     ├─ RoutingError
+     │   ├─ RouteError        (ValueError)         a route to no branch or to two, a branch that nothing chooses
+     │   └─ DecisionError                          a stored decision for a branch that there is no more
+     ├─ GateError
+     │   ├─ SignalKeyError                         no key to sign the URLs of gates with, or one that is too short
+     │   ├─ TokenError                             what is no token of a gate
+     │   ├─ SignalPayloadError (ValueError)        what came to a gate does not fit its schema
+     │   └─ GateTimeoutError  (TimeoutError)       nothing came to a gate in time
+     ├─ BranchesFailedError                        branches that a join needs did not succeed
      ├─ RetryItem                                  raised by a user's function: try this item again
-     └─ NestingError                               a scatter where Airflow cannot run one
+     ├─ StateMachineError  (ValueError)            an Amazon States Language file that no DAG can be made of
+     └─ NestingError                               a scatter or a router where Airflow cannot run one
 
 An error carries its data as attributes (``error.data`` holds them all) and survives pickling.
 ``retryable`` says whether running the same task again may help; the operators turn it into Airflow's behaviour.
@@ -191,6 +204,18 @@ class LedgerError(StorageError):
     """The ledger lost or changed something."""
 
 
+class ApprovalError(FlowstoneError):
+    """An approval cannot be asked for, or was not given."""
+
+
+class RejectedError(ApprovalError):
+    """Somebody said no, and the task fails on that."""
+
+
+class UnansweredError(ApprovalError, TimeoutError):
+    """Nobody answered in time, and there is no default."""
+
+
 class ResultsError(FlowstoneError):
     """Results do not fit the format that was asked for."""
 
@@ -199,8 +224,48 @@ class ToleranceExceededError(FlowstoneError):
     """More items did not succeed than the tolerance allows."""
 
 
+class RoutingError(FlowstoneError):
+    """A router cannot route."""
+
+
+class RouteError(RoutingError, ValueError):
+    """A route to no branch, or to two; or a branch that no route leads to."""
+
+
+class DecisionError(RoutingError):
+    """The decision that stands is for a branch that there is no more."""
+
+
+class GateError(FlowstoneError):
+    """A signal gate cannot be opened, or ended without a signal that fits."""
+
+
+class SignalKeyError(GateError):
+    """There is no key to sign the URLs of gates with, or it is too short."""
+
+
+class TokenError(GateError):
+    """A token that no gate has, or one of another version."""
+
+
+class SignalPayloadError(GateError, ValueError):
+    """What came to a gate does not fit its schema."""
+
+
+class GateTimeoutError(GateError, TimeoutError):
+    """Nothing came to a gate in time."""
+
+
+class BranchesFailedError(FlowstoneError):
+    """Branches that a join needs did not succeed."""
+
+
+class StateMachineError(FlowstoneError, ValueError):
+    """A file of the Amazon States Language cannot be read, or no DAG can do what it says."""
+
+
 class NestingError(FlowstoneError):
-    """A scatter stands where Airflow cannot run one."""
+    """A scatter, or a router, stands where Airflow cannot run one."""
 
 
 class RetryItem(FlowstoneError):  # noqa: N818  (a signal that users raise, as Airflow's AirflowSkipException)

@@ -17,11 +17,13 @@ Partitions of an asset are one dataset.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from flowstone_provider import registry
 from flowstone_provider.contracts.io_manager import AssetKey, StoredAsset
+from flowstone_provider.contracts.routing import Decision
 from flowstone_provider.errors import FlowstoneError
 
 SCHEME = "flowstone"
@@ -41,6 +43,31 @@ def stored(hook: Any, key: AssetKey, receipt: StoredAsset) -> None:
     from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
     get_hook_lineage_collector().add_output_asset(context=hook, **_asset(hook, key, receipt))
+
+
+def approval(decision: Mapping[str, Any]) -> Any:
+    """What OpenLineage is told of a task that was approved or not: the decision, and the asset it is about."""
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from flowstone_provider.facets import ApprovalRunFacet
+
+    about = decision["asset"]
+    inputs = []
+    if about is not None:
+        asset = create_asset(asset=about["asset"], io_manager=about["io_manager"])
+        inputs.append(convert_asset_to_openlineage(asset, None))
+    return OperatorLineage(inputs=inputs, run_facets={"flowstone_approval": ApprovalRunFacet(**decision)})
+
+
+def decided(decision: Decision) -> Any:
+    """What OpenLineage is told of a router: its decision."""
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from flowstone_provider.facets import RouteRunFacet
+
+    names = ("id", "selected", "input_hash", "partition", "decided_at", "error")
+    facet = RouteRunFacet(available=list(decision.available), **{name: getattr(decision, name) for name in names})
+    return OperatorLineage(run_facets={"flowstone_route": facet})
 
 
 def _asset(hook: Any, key: AssetKey, receipt: StoredAsset) -> dict[str, Any]:

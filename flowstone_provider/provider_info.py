@@ -16,7 +16,10 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Scatter a million items through a hundred tasks, and know the outcome of every one.",
         "task-decorators": [
             {"name": "scatter", "class-name": "flowstone_provider.decorators.scatter.scatter_task"},
+            {"name": "approval", "class-name": "flowstone_provider.decorators.approval.approval_task"},
+            {"name": "signal_gate", "class-name": "flowstone_provider.decorators.signal_gate.signal_gate_task"},
             {"name": "materialize", "class-name": "flowstone_provider.decorators.materialize.materialize_task"},
+            {"name": "route", "class-name": "flowstone_provider.decorators.route.route_task"},
         ],
         "asset-uris": [
             {
@@ -167,6 +170,26 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "ledger",
                         "default": "ledger",
                     },
+                    "routing": {
+                        "description": (
+                            "Where routers keep their decisions: the name of a routing coordinator. There is ledger "
+                            "(files in the storage above), and those of plugins."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "ledger",
+                        "default": "ledger",
+                    },
+                    "parallel": {
+                        "description": (
+                            "What tells the join of parallel branches what became of them: the name of a parallel "
+                            "coordinator. There is airflow (the states of the tasks), and those of plugins."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "airflow",
+                        "default": "airflow",
+                    },
                     "emitters": {
                         "description": (
                             "Where telemetry events go: names of emitters, separated by commas. There are metrics "
@@ -176,6 +199,19 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "metrics,spans",
                         "default": "metrics",
+                    },
+                    "signal_key": {
+                        "description": (
+                            "The secret that the URLs of signal gates are signed with, of 32 characters or more, the "
+                            "same for API servers and workers. Of several, separated by commas, the last signs and all "
+                            "are accepted. Without it, the password of the connection flowstone_signals is taken; "
+                            "without both, no gate is opened."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "sensitive": True,
+                        "example": "old-key,new-key",
+                        "default": None,
                     },
                 },
             },

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _SCATTER = ("dag_id", "run_id", "scatter_id")
 _ASSET = ("io_manager", "asset", "partition")
+_TASK = ("dag_id", "run_id", "task_id")
 
 
 class Event(NamedTuple):
@@ -30,9 +31,24 @@ class Event(NamedTuple):
 
 
 EVENTS: dict[str, Event] = {
+    "flowstone.approval.ask": Event("Somebody is asked to approve.", (), _TASK),
+    "flowstone.approval.decide": Event(
+        "An approval was given or refused, or nobody answered.", ("seconds",), (*_TASK, "verdict")
+    ),
     "flowstone.asset.load": Event("A value was loaded.", ("bytes", "rows"), _ASSET),
     "flowstone.asset.store": Event("A value was stored.", ("bytes", "rows", "seconds"), _ASSET),
+    "flowstone.gate.open": Event("A task waits for a signal.", ("timeout",), (*_TASK, "map_index")),
+    "flowstone.gate.signal": Event("The signal for a gate came, and was accepted.", (), (*_TASK, "map_index")),
+    "flowstone.gate.timeout": Event("No signal came in time.", (), (*_TASK, "map_index", "verdict")),
+    "flowstone.parallel.join": Event(
+        "The outcomes of branches came to their join.",
+        ("branches", "succeeded", "failed", "skipped", "timed_out", "seconds"),
+        ("dag_id", "run_id", "group_id"),
+    ),
     "flowstone.registry.resolve": Event("A name became a class.", (), ("kind", "name", "class")),
+    "flowstone.route.decide": Event(
+        "A router chose a branch, or none.", ("branches",), ("dag_id", "run_id", "router", "map_index", "selected")
+    ),
     "flowstone.scatter.plan.start": Event("Planning begins, or goes on from a checkpoint.", ("items",), _SCATTER),
     "flowstone.scatter.plan.stop": Event("Planning ended.", ("items", "batches", "seconds"), _SCATTER),
     "flowstone.scatter.batch.start": Event("A try of a batch begins.", ("items",), (*_SCATTER, "batch")),

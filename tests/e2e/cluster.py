@@ -63,7 +63,7 @@ class Cluster:
         storage: The folder behind ``[flowstone] storage``.
         openlineage: The file with OpenLineage's events, of DAGs with ``enable_lineage``.
         env: The environment of its processes.
-        passwords: The users' passwords; a user's role is their name: ``admin``, ``viewer``.
+        passwords: The users' passwords; a user's role is their name: ``admin``, ``op``, ``viewer``.
     """
 
     def __init__(self, home: Path, database: str):
@@ -73,7 +73,7 @@ class Cluster:
         self.storage = home / "ledger"
         self.openlineage = home / "openlineage.jsonl"
         self.url = f"http://127.0.0.1:{port}"
-        self.passwords = {role: secrets.token_hex(8) for role in ("admin", "viewer")}
+        self.passwords = {role: secrets.token_hex(8) for role in ("admin", "op", "viewer")}
         self.env = self._environment(port, database)
         self._servers: dict[str, Server] = {}
         self._clients: dict[str, httpx.Client] = {}

@@ -13,24 +13,35 @@ from flowstone_provider import config, errors, provider_info, telemetry
 
 ROOT = Path(flowstone_provider.__file__).parent
 PUBLIC = [
+    "ApproveOperator",
     "AssetExistsSensor",
     "Batching",
+    "BranchOutcome",
+    "Choice",
     "CopyAssetOperator",
     "DeleteAssetOperator",
     "Into",
     "ItemContext",
     "ItemRetry",
     "MaterializeOperator",
+    "ParallelTaskGroup",
     "RateLimit",
     "RetryItem",
+    "RouterOperator",
     "ScatterBatchOperator",
     "ScatterGatherOperator",
     "ScatterOptions",
     "ScatterPlanOperator",
+    "SignalGateOperator",
     "Tolerance",
     "airflow_asset",
+    "approve",
+    "collect",
+    "fallback",
     "load",
+    "merge",
     "source",
+    "wait_for_approval",
 ]
 
 
