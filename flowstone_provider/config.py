@@ -55,6 +55,21 @@ def max_map_length() -> int:
     return int(_conf().getint("core", "max_map_length", fallback=1024))
 
 
+def base_url() -> str:
+    """``[api] base_url``, without a slash at its end.
+
+    Raises:
+        OptionsError: It is not set.
+    """
+    url = str(_conf().get("api", "base_url", fallback="") or "").rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise OptionsError(
+            "[api] base_url is not set: it is the address under which the API server is reached from outside, such as "
+            "https://airflow.example.com (AIRFLOW__API__BASE_URL)"
+        )
+    return url
+
+
 def clear_cache() -> None:
     """Read the configuration anew; for tests."""
     get.cache_clear()

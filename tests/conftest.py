@@ -67,10 +67,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
     """Set an option of the ``[flowstone]`` section for the test."""
-    from flowstone_provider import config, telemetry
+    from flowstone_provider import config, telemetry, tokens
 
     def forget() -> None:
         config.clear_cache()
+        tokens.keys.cache_clear()
         telemetry.clear_cache()
 
     def choose(option: str, value: str) -> None:
