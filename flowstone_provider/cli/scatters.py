@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from argparse import Namespace
@@ -14,6 +15,9 @@ import orjson
 
 from flowstone_provider.cli._common import age, friendly, output, say
 from flowstone_provider.errors import OptionsError
+
+# What a run has beside the ledgers of its scatters.
+_OF_RUNS = ("~routes", "~parallel")
 
 
 def commands() -> tuple[Any, ...]:
@@ -43,9 +47,9 @@ def commands() -> tuple[Any, ...]:
         ),
         ActionCommand(
             name="clean",
-            help="Remove plans, outcomes and results",
-            description="Removes the ledgers of scatters that were not touched for some time, or those of one "
-            "run. Their results are gone with them.",
+            help="Remove what runs left in the storage: plans, outcomes, results, decisions",
+            description="Removes what was not touched for some time, or what belongs to one run: the ledgers of "
+            "scatters with their results, the decisions of routers, the states of parallel groups. Assets stay.",
             func=friendly(clean),
             args=(
                 Arg(("--older-than",), help="Not touched for this long: 30d, 12h", type=age, default=None),
@@ -140,7 +144,7 @@ def status(args: Namespace) -> None:
     root = storage()
     run = root / segment(args.dag_id) / segment(args.run_id)
     rows = {}
-    for folder in list_folders(run):
+    for folder in filter(_is_ledger, list_folders(run)):
         coordinator = LedgerCoordinator(root)
         coordinator.attach(folder)
         rows[folder.name] = asdict(coordinator.status())
@@ -158,7 +162,7 @@ def status(args: Namespace) -> None:
 
 
 def clean(args: Namespace) -> None:
-    """Remove the ledgers that were asked for."""
+    """Remove what was asked for."""
     from flowstone_provider.folders import last_touched, list_folders, remove_folder, segment
     from flowstone_provider.hooks.storage import storage
 
@@ -176,15 +180,25 @@ def clean(args: Namespace) -> None:
         ]
     before = None if args.older_than is None else datetime.now(timezone.utc) - args.older_than
     doomed = [
-        folder for folder in folders if before is None or (touched := last_touched(folder)) is None or touched < before
+        folder
+        for folder in folders
+        if (before is None or (touched := last_touched(folder)) is None or touched < before)
+        and (folder.name in _OF_RUNS or _is_ledger(folder))
     ]
     for folder in doomed:
         say(f"{'would remove' if args.dry_run else 'removing'} {folder}")
     if args.dry_run or not doomed:
-        say(f"{len(doomed)} scatters")
+        say(f"{len(doomed)} folders")
         return
-    if not args.yes and input(f"Remove {len(doomed)} scatters with their results? [y/N] ").lower() != "y":
+    if not args.yes and input(f"Remove {len(doomed)} folders with all that is in them? [y/N] ").lower() != "y":
         sys.exit("nothing was removed")
     for folder in doomed:
         remove_folder(folder)
-    say(f"removed {len(doomed)} scatters")
+    say(f"removed {len(doomed)} folders")
+
+
+def _is_ledger(folder: Any) -> bool:
+    """Whether a scatter has the folder; an asset of the IO manager ``file`` may lie as deep in the storage."""
+    from flowstone_provider.folders import list_names
+
+    return any(re.fullmatch(r"\d+\.jsonl|checkpoint\.json|sealed\.json", name) for name in list_names(folder / "plan"))

@@ -118,7 +118,7 @@ def test_status_says_how_far_a_run_is(airflow, tmp_path):
 
 def test_clean_removes_what_is_old_and_only_that(airflow, tmp_path):
     scatter = scatter_in(tmp_path / "ledger")
-    assert airflow("clean", "--older-than", "1d") == "0 scatters\n"
+    assert airflow("clean", "--older-than", "1d") == "0 folders\n"
     assert scatter.folder.exists()
     old = (datetime.now(timezone.utc) - timedelta(days=40)).timestamp()
     for path in scatter.folder.rglob("*"):
@@ -127,7 +127,7 @@ def test_clean_removes_what_is_old_and_only_that(airflow, tmp_path):
     assert scatter.folder.exists()
     assert "nothing was removed" in airflow("clean", "--older-than", "30d", answer="n", code=1)
     assert scatter.folder.exists()
-    assert "removed 1 scatters" in airflow("clean", "--older-than", "30d", "--yes")
+    assert "removed 1 folders" in airflow("clean", "--older-than", "30d", "--yes")
     assert list((tmp_path / "ledger").rglob("*")) == []
 
 
