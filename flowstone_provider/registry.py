@@ -17,6 +17,8 @@ from flowstone_provider import config, telemetry
 from flowstone_provider.contracts.io_manager import IOManager
 from flowstone_provider.contracts.item_reader import ItemReader, ReaderSpec, Resources
 from flowstone_provider.contracts.options import nearest
+from flowstone_provider.contracts.parallel import ParallelCoordinator
+from flowstone_provider.contracts.routing import RoutingCoordinator
 from flowstone_provider.contracts.scatter import ScatterCoordinator
 from flowstone_provider.contracts.telemetry import Emitter
 from flowstone_provider.errors import (
@@ -202,6 +204,12 @@ io_managers: Registry[IOManager] = Registry(
 )
 coordinators: Registry[ScatterCoordinator] = Registry(
     "scatter coordinator", "flowstone.coordinators", lambda: ScatterCoordinator
+)
+parallel_coordinators: Registry[ParallelCoordinator] = Registry(
+    "parallel coordinator", "flowstone.parallel", lambda: ParallelCoordinator
+)
+routing_coordinators: Registry[RoutingCoordinator] = Registry(
+    "routing coordinator", "flowstone.routing", lambda: RoutingCoordinator
 )
 emitters: Registry[Emitter] = Registry("emitter", "flowstone.emitters", lambda: Emitter)
 

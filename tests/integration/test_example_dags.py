@@ -133,6 +133,16 @@ def test_weather(airflow_db, storage):
     assert all(None in observation.values() for observation in again.report)
 
 
+def test_route_by_weather(airflow_db, storage):
+    assert Run("route_by_weather", storage).report == [
+        "EWR: fair, up to 69 °F",
+        "JFK: a storm of 32 mph",
+        "LGA: one could see for 0.25 miles only",
+    ]
+    nowhere = Run("route_by_weather", storage, {"day": "2014-07-01"})
+    assert nowhere.report == [f"{airport}: nobody knows" for airport in ("EWR", "JFK", "LGA")]
+
+
 def test_bash_batches(airflow_db, storage):
     run = Run("bash_batches", storage)
     succeeded, failed, pending = run.counts("hottest")
