@@ -9,7 +9,7 @@ def get_commands() -> list[Any]:
     """The commands that the provider adds to ``airflow``."""
     from airflow.cli.cli_config import GroupCommand
 
-    from flowstone_provider.cli import assets, routes, scatters
+    from flowstone_provider.cli import asl, assets, routes, scatters
 
     return [
         GroupCommand(
@@ -19,6 +19,7 @@ def get_commands() -> list[Any]:
                 *scatters.commands(),
                 GroupCommand(name="assets", help="Look at assets, and fill them", subcommands=assets.commands()),
                 GroupCommand(name="routes", help="Look at what routers decided", subcommands=routes.commands()),
+                *asl.commands(),
             ),
         )
     ]

@@ -1,0 +1,95 @@
+"""Amazon States Language to Airflow: a state machine of AWS Step Functions becomes the source of a DAG.
+
+`convert` reads the file (`model`, `graph`), writes its states as tasks (`flow`, `tasks`, `work`, `maps`) or, within a
+Map, as functions (`functions`), and lays the file out (`module`, `layout`). Expressions become Python (`jsonpath`,
+`jsonata`, `choice`, `payload`); one that cannot becomes a function to complete. Nothing here imports Airflow, and
+nothing of the state machine is evaluated.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from flowstone_provider.asl.flow import Flow
+from flowstone_provider.asl.graph import Graph, read_graph
+from flowstone_provider.asl.module import Module, Report, identifier, indented
+from flowstone_provider.asl.tasks import Tasks
+from flowstone_provider.errors import StateMachineError
+
+# Step Functions takes no larger definition.
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A DAG file.
+
+    Attributes:
+        source: Its Python source.
+        report: What became of each state, and what is left to a person.
+    """
+
+    source: str
+    report: Report
+
+
+def convert(definition: str | bytes, dag_id: str) -> Converted:
+    """Make a DAG of a state machine.
+
+    Args:
+        definition: JSON of the Amazon States Language, at most 1 MB.
+        dag_id: The id of the DAG.
+
+    Raises:
+        StateMachineError: The definition is no state machine (with the state and the field), or has a loop.
+    """
+    module = Module()
+    try:
+        graph = read_graph(_parsed(definition), "the state machine", "JSONPath", module)
+        source = _written(module, graph, dag_id)
+    except RecursionError:
+        raise StateMachineError("the state machine is nested too deeply") from None
+    return Converted(source, module.report)
+
+
+def _written(module: Module, graph: Graph, dag_id: str) -> str:
+    tasks = Tasks(module, variables=graph.assigns())
+    flow = Flow(tasks, graph)
+    start = module.name("execution")
+    first = module.use("execution_input")
+    if tasks.variables:
+        first = module.function(
+            module.name("execution", "start"),
+            ["dag_run=None"],
+            "The input of the execution, and no variables yet.",
+            ["return {'data': dag_run.conf or {}, 'variables': {}}"],
+            decorator=module.use("task"),
+        )
+    flow.write(start)
+    name = module.name(dag_id, "" if identifier(dag_id) not in graph.ids.values() else "dag")
+    settings = [f"dag_id={dag_id!r}", "schedule=None", "catchup=False"]
+    if graph.machine.timeout_seconds is not None:
+        settings.append(f"dagrun_timeout={module.use('timedelta')}(seconds={graph.machine.timeout_seconds})")
+    doc = graph.machine.comment or f"The state machine {dag_id}."
+    body = [repr(doc), f"{start} = {first}()", *flow.lines]
+    end = [f"@{module.use('dag')}({', '.join(settings)})", f"def {name}():", *indented(body), f"{name}()"]
+    return module.source(f"{doc}\n\nWritten by `airflow flowstone convert-asl`.", end)
+
+
+def _parsed(definition: str | bytes) -> Any:
+    size = len(definition.encode() if isinstance(definition, str) else definition)
+    if size > MAX_BYTES:
+        raise StateMachineError(f"the file has more than {MAX_BYTES:,} bytes, and Step Functions takes no more")
+    try:
+        text = definition if isinstance(definition, str) else definition.decode("utf-8-sig")
+        return json.loads(text, parse_constant=_refuse)
+    except UnicodeDecodeError as error:
+        raise StateMachineError(f"the file is no UTF-8: {error}") from None
+    except json.JSONDecodeError as error:
+        raise StateMachineError(f"the file is no JSON: {error}") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise StateMachineError(f"the file is no JSON: it has {constant}")
