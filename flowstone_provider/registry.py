@@ -111,11 +111,7 @@ class Registry(Generic[T]):
         if alias is not None and name not in through:
             target = self.lookup(alias["use"], (*through, name))
             return Resolved(target.cls, {**target.options, **{k: v for k, v in alias.items() if k != "use"}})
-        cls = self._loaded(name, through)
-        checked = self._checked(name, cls)
-        with self._lock:
-            self._classes.setdefault(name, checked)
-        return Resolved(checked, {})
+        return Resolved(self._checked(name, self._loaded(name, through)), {})
 
     def _aliases(self) -> dict[str, dict[str, Any]]:
         aliases = config.get_json(self._option) if self._option else {}
@@ -223,3 +219,17 @@ def create_reader(spec: ReaderSpec, resources: Resources) -> ItemReader:
     """
     resolved = readers.resolve(spec.reader)
     return resolved.cls(resolved.cls.options(**{**resolved.options, **spec.options}), resources)
+
+
+def create_io_manager(name: str, **options: Any) -> IOManager:
+    """The IO manager of a name, with the options that an alias gives it.
+
+    Raises:
+        UnknownNameError: No such IO manager.
+        OptionsError: The options do not fit it.
+    """
+    resolved = io_managers.resolve(name)
+    cls: Any = resolved.cls
+    manager: IOManager = cls(**{**resolved.options, **options})
+    manager.registered_as = name
+    return manager

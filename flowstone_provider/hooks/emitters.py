@@ -9,7 +9,7 @@ from typing import Any
 from flowstone_provider.contracts.telemetry import Emitter
 
 # Metadata that makes a good tag: few values. Run ids and reasons would make a time series each.
-_TAGS = ("dag_id", "scatter_id", "router", "selected", "group_id", "verdict", "kind", "error")
+_TAGS = ("dag_id", "scatter_id", "router", "selected", "group_id", "verdict", "kind", "io_manager", "error")
 
 
 class MetricsEmitter(Emitter):
