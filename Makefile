@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 VENV := .venv
 FLOOR := .venv-floor
 BIN := $(CURDIR)/$(VENV)/bin
+# Two processes of tests, each of which has services of its own; only one runs Airflow.
+IN_TWO := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo test test-fast test-floor up lint bench docs lock clean
 
@@ -15,16 +17,18 @@ demo: $(VENV)/.stamp  ## Run the main job on real data, in this process, and pri
 	AIRFLOW_HOME=$(CURDIR)/.demo AIRFLOW__CORE__LOAD_EXAMPLES=False $(BIN)/python scripts/demo.py
 
 test: $(VENV)/.stamp  ## Run all tests: unit, contract, integration (real services), e2e (a real scheduler)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_TWO)
 
 test-fast: $(VENV)/.stamp  ## Run the fast tests: unit and contract
-	$(BIN)/python -m pytest tests/unit tests/contract
+	$(BIN)/python -m pytest $(IN_TWO) tests/unit tests/contract
 
 test-floor: $(FLOOR)/.stamp  ## Run them on the oldest supported Airflow
-	$(CURDIR)/$(FLOOR)/bin/python -m pytest tests/unit tests/contract tests/integration/test_parsing.py
+	$(CURDIR)/$(FLOOR)/bin/python -m pytest $(IN_TWO) tests/unit tests/contract tests/integration/test_parsing.py
 
 up: $(VENV)/.stamp  ## Start Airflow with the example DAGs on http://localhost:8080
 	PATH="$(BIN):$$PATH" AIRFLOW_HOME=$(CURDIR)/.airflow AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags \
+		AIRFLOW__API__BASE_URL=http://localhost:8080 \
+		AIRFLOW__FLOWSTONE__SIGNAL_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(32))") \
 		AIRFLOW__CORE__LOAD_EXAMPLES=False AIRFLOW__FLOWSTONE__IO_MANAGERS='{"warehouse": {"use": "parquet"}}' \
 		$(BIN)/airflow standalone
 

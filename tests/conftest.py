@@ -51,8 +51,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the installed Airflow is too old for (marker ``airflow``)."""
+    """Begin with what takes longest, keep in one process what shares something, leave out what Airflow is too old for.
+
+    Those on a real Airflow share it, those of a file its fixtures. That is of importance with pytest-xdist's ``-n 2``.
+    """
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("e2e" if "e2e" in item.path.parts else str(item.path)))
     marked = [item for item in items if item.get_closest_marker("airflow")]
     if not marked:
         return
