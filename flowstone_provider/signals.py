@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import datetime, timezone
 from typing import Any
 
 import orjson
@@ -152,10 +153,8 @@ def deliver(gate: Gate, payload: Any) -> None:
         if not (opening or ti.state in _PARKED):
             raise _gone()
         _check_schema(gate, schema_of(row.params), payload)
-        from airflow.utils import timezone
-
         answer = {
-            "responded_at": timezone.utcnow(),
+            "responded_at": datetime.now(timezone.utc),
             "responded_by": {"id": "flowstone-signal", "name": "signal"},
             "chosen_options": [OPTION],
             # As text: Airflow gives what stands here to its serialiser.

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from functools import cache
 from typing import NamedTuple
+from uuid import UUID
 
 from itsdangerous import BadData, URLSafeSerializer
 
@@ -109,9 +110,13 @@ def read(token: str) -> Gate:
     if not any(valid):
         raise TokenError("this is no token of a signal gate, or one that was changed")
     try:
-        return Gate(*_serializer(keys()[-1]).load_payload(value))
-    except (BadData, TypeError):
-        raise TokenError("this is no token of a signal gate of this version") from None
+        gate = Gate(*_serializer(keys()[-1]).load_payload(value))
+        UUID(gate.ti_id)
+    except (BadData, TypeError, ValueError, AttributeError):
+        gate = None
+    if gate is None or [type(field) for field in gate] != [str, str, str, int, str, int, str]:
+        raise TokenError("this is no token of a signal gate of this version")
+    return gate
 
 
 def _serializer(key: str) -> URLSafeSerializer:

@@ -1,0 +1,193 @@
+"""The endpoint of signal gates over Airflow's database: which gates go on, which do not, and that nothing else changes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from datetime import datetime, timezone
+
+import pytest
+from pydantic import BaseModel
+
+from flowstone_provider import telemetry, tokens
+from flowstone_provider.signals import MAX_DEPTH
+from tests.support.signals import make_gate, post, request_of
+
+
+def send(gate, body=b'{"ok": true}'):
+    return post(tokens.sign(gate), body)
+
+
+def test_a_signal_lets_its_task_go_on_and_is_told_of(gates, monkeypatch):
+    told = []
+    monkeypatch.setattr(telemetry, "emit", lambda *event: told.append(event))
+    first, second = gates.open(2)
+    before = gates.instance(second)
+    assert send(first, b'{"order": "\xc3\xb6"}')[:2] == (200, {"detail": "accepted"})
+    assert gates.taken(first) == {"order": "ö"}
+    assert gates.instance(second) == before
+    about = {"dag_id": first.dag_id, "run_id": first.run_id, "task_id": "pay", "map_index": 0}
+    assert told == [("flowstone.gate.signal", {}, about)]
+
+
+@pytest.mark.airflow("3.3")
+def test_what_the_task_goes_on_with_is_the_signal_and_no_class(gates):
+    from airflow.sdk.serde import deserialize
+
+    (gate,) = gates.open()
+    assert send(gate, b'{"__data__": [1], "__version__": 1, "x": "__classname__"}').status == 200
+    event = deserialize(gates.instance(gate)["next_kwargs"])["event"]
+    assert event["params_input"] == {"signal": '{"__data__":[1],"__version__":1,"x":"__classname__"}'}
+    assert event["timedout"] is False
+
+
+def test_a_second_signal_is_refused_and_changes_nothing(gates):
+    (gate,) = gates.open()
+    assert send(gate, b"1").status == 200
+    after = gates.instance(gate)
+    assert send(gate, b"2")[:2] == (409, {"detail": "the gate had its signal"})
+    assert gates.instance(gate) == after
+
+
+def test_of_two_signals_at_once_one_is_taken(gates):
+    for gate in gates.open(20):
+        answers, together = [], threading.Barrier(2)
+
+        def signal(gate=gate, answers=answers, together=together):
+            together.wait()
+            answers.append((send(gate, str(threading.get_ident()).encode()).status, threading.get_ident()))
+
+        threads = [threading.Thread(target=signal) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (first, winner), (second, _) = sorted(answers)
+        assert (first, second) == (200, 409)
+        assert gates.taken(gate) == winner
+
+
+def test_a_signal_before_the_task_has_parked_waits_for_it(gates):
+    (gate,) = gates.open(state="running", next_method=None)
+    assert send(gate, b"[1]").status == 200
+    found = gates.instance(gate)
+    assert (found["state"], found["params_input"]) == ("running", {"signal": "[1]"})
+
+
+OVER = ["success", "failed", "skipped", "removed", "up_for_retry", "up_for_reschedule", "queued", "scheduled", None]
+
+
+@pytest.mark.parametrize("columns", [*({"state": state} for state in OVER), {"state": "running"}], ids=repr)
+def test_the_signal_of_a_gate_that_is_over_is_refused(gates, columns):
+    """Also where it runs again, after its time was up."""
+    (gate,) = gates.open(**columns)
+    before = gates.instance(gate)
+    assert send(gate)[:2] == (410, {"detail": "the gate is over"})
+    assert gates.instance(gate) == before
+
+
+def test_clear_ends_the_old_token_and_a_new_one_works(gates):
+    from airflow.models.taskinstance import TaskInstance, clear_task_instances
+    from airflow.utils.session import create_session
+
+    (gate,) = gates.open()
+    with create_session() as session:
+        ti = session.get(TaskInstance, TaskInstance.id.type.python_type(gate.ti_id))
+        clear_task_instances([ti], session)
+    again = gate._replace(ti_id=str(gates.instance(gate)["id"]))
+    assert again.ti_id != gate.ti_id
+    assert send(gate).status == 410
+    with create_session() as session:
+        ti = session.get(TaskInstance, TaskInstance.id.type.python_type(again.ti_id))
+        ti.state, ti.next_method = "running", None
+    assert send(gate).status == 410
+    assert gates.instance(again)["responded_at"] is None
+    assert send(again).status == 200
+
+
+def test_the_signal_of_a_run_that_is_deleted_is_refused(gates):
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    (gate,) = gates.open()
+    with create_session() as session:
+        session.delete(session.scalar(select(DagRun).where(DagRun.dag_id == gate.dag_id)))
+    assert send(gate).status == 410
+    assert send(make_gate()).status == 410, "nor is there this one"
+
+
+@pytest.mark.parametrize(
+    "change", [{"dag_id": "other"}, {"run_id": "other"}, {"task_id": "other"}, {"map_index": 1}, {"map_index": -1}], ids=repr
+)
+def test_a_token_of_another_task_instance_is_refused(gates, change):
+    """Signed with the right key: of another database, say."""
+    first, second = gates.open(2)
+    before = gates.instance(first), gates.instance(second)
+    assert send(first._replace(**change))[:2] == (403, {"detail": "no valid token"})
+    assert (gates.instance(first), gates.instance(second)) == before
+
+
+def test_what_a_person_answered_stands(gates):
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    (gate,) = gates.open()
+    with create_session() as session:
+        row = session.get(HITLDetail, TaskInstance.id.type.python_type(gate.ti_id))
+        row.responded_at, row.responded_by = datetime.now(timezone.utc), {"id": "1", "name": "Ada"}
+    assert send(gate).status == 409
+
+
+class Line(BaseModel):
+    article: str
+    number: int
+    parts: list[Line] | None = None
+
+
+def nested(depth):
+    return b'{"article": "a", "number": 1, "parts": [' * depth + b"]}" * depth
+
+
+def test_a_body_that_does_not_fit_is_refused_and_the_gate_stays_open(gates):
+    (gate,) = gates.open(schema=Line.model_json_schema())
+    before = gates.instance(gate)
+    answer = send(gate, b'{"article": "secret", "number": "secret", "parts": [{"number": 1}]}')
+    assert answer.status == 422
+    assert answer.json["detail"]["problems"] == [
+        {"path": "$.number", "rule": "type"},
+        {"path": "$.parts", "rule": "anyOf"},
+    ]
+    assert "secret" not in str(answer.json)
+    many = send(gate, b"[" + b",".join([b"1"] * 50_000) + b"]")
+    assert many.status == 422
+    assert gates.instance(gate) == before
+    assert send(gate, nested(MAX_DEPTH // 2)).status == 200, "as deep as may be"
+
+
+def test_at_most_twenty_problems_are_listed(gates):
+    schema = {"type": "array", "items": {"type": "string"}}
+    (gate,) = gates.open(schema=schema)
+    assert len(send(gate, b"[" + b",".join([b"1"] * 50_000) + b"]").json["detail"]["problems"]) == 20
+
+
+def test_the_row_of_an_older_schema_does_not_refuse(gates):
+    """It outlives Clear; the task checks by its own."""
+    (gate,) = gates.open(schema=Line.model_json_schema())
+    assert send(gate._replace(schema="another one"), b'{"other": 1}').status == 200
+
+
+def test_a_thousand_gates_wait_and_each_goes_on_once(gates):
+    waiting = gates.open(1_000)
+
+    async def send_all(some):
+        return {(await request_of(tokens.sign(gate), str(gate.map_index).encode())).status for gate in some}
+
+    assert asyncio.run(send_all(reversed(waiting))) == {200}
+    found = gates.instances(waiting[0])
+    assert [json.loads(each["params_input"]["signal"]) for each in found] == list(range(1_000))
+    assert {each["state"] for each in found} == {gates.goes_on()}
+    assert asyncio.run(send_all(waiting[:50])) == {409}
+    assert gates.instances(waiting[0]) == found

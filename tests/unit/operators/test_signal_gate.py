@@ -1,0 +1,314 @@
+"""What a signal gate checks when a DAG is parsed, what it does before it waits, and what it makes of the answer."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.sdk import DAG, task
+from pydantic import BaseModel, field_validator
+
+from flowstone_provider import SignalGateOperator, telemetry, tokens
+from flowstone_provider.errors import GateTimeoutError, OptionsError, SignalKeyError, SignalPayloadError
+from flowstone_provider.gates import fingerprint
+from tests.support.signals import KEY
+
+TI_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+class Paid(BaseModel):
+    """A body."""
+
+    order: int
+    at: datetime | None = None
+
+    @field_validator("order")
+    @classmethod
+    def _known(cls, order: int) -> int:
+        if order == 666:
+            raise ValueError("no such order")
+        return order
+
+
+def start(signal_url): ...
+
+
+def gate(function=start, **options):
+    with DAG("orders"):
+        return SignalGateOperator(task_id="pay", python_callable=function, **options)
+
+
+# At parse
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeout": timedelta(0)}, "longer than zero"),
+        ({"timeout": -timedelta(seconds=1)}, "longer than zero"),
+        ({"timeout": 60}, "a timedelta longer than zero, not 60"),
+        ({"timeout": None}, "a timedelta"),
+        ({"on_timeout": "skp"}, "did you mean 'skip'"),
+        ({"on_timeout": {"ok": False}}, "default=…"),
+        ({"default": 1}, 'with on_timeout="default" only'),
+        ({"on_timeout": "default", "default": {1, 2}}, "must be JSON"),
+        ({"schema": {"type": "object"}}, "a pydantic model"),
+        ({"schema": Paid(order=1)}, "a pydantic model"),
+        ({"on_signal": "upper"}, "must be a function"),
+        ({"timout": timedelta(1)}, "did you mean 'timeout'"),
+    ],
+    ids=repr,
+)
+def test_an_option_that_does_not_fit_is_refused(options, message):
+    with DAG("orders"), pytest.raises(OptionsError, match=message):
+        task.signal_gate(**options)(start)
+    if "timout" not in options:
+        with pytest.raises(OptionsError, match=message):
+            gate(**options)
+
+
+@pytest.mark.parametrize("function", [lambda: None, lambda url: None, lambda signal_url, /: None, lambda *args: None])
+def test_a_function_that_does_not_take_the_url_is_refused(function):
+    with DAG("orders"), pytest.raises(OptionsError, match="needs a parameter signal_url"):
+        task.signal_gate(function)
+
+
+def test_the_url_is_not_for_the_dag_to_give():
+    with DAG("orders"), pytest.raises(OptionsError, match="given by the gate"):
+        task.signal_gate(start)(signal_url="https://example.com")
+
+
+def test_arguments_are_checked_as_of_any_function():
+    def order(number, signal_url, note=None, **rest): ...
+
+    with DAG("orders"):
+        task.signal_gate(order)(1, note="x")
+        with pytest.raises(TypeError, match="number"):
+            task.signal_gate(order)()
+
+
+def test_a_gate_is_one_task_with_or_without_options():
+    with DAG("orders") as dag:
+        task.signal_gate(start)()
+        task.signal_gate(task_id="second", timeout=timedelta(hours=1), retries=2)(start)()
+        task.signal_gate(task_id="mapped", on_timeout="skip")(lambda n, signal_url: n).expand(n=[1, 2])
+    assert (dag.get_task("start").timeout, dag.get_task("start").on_timeout) == (timedelta(days=7), "fail")
+    assert (dag.get_task("second").timeout, dag.get_task("second").retries) == (timedelta(hours=1), 2)
+    assert dag.get_task("mapped").partial_kwargs["on_timeout"] == "skip"
+    assert dag.get_task("start").op_kwargs == {}, "nothing of the URL is rendered"
+
+
+def test_the_dag_is_serialised_alike_each_time(configure):
+    try:
+        from airflow.serialization.definitions.dag import SerializedDAG  # noqa: F401
+        from airflow.serialization.serialized_objects import DagSerialization as Serializer
+    except ImportError:  # before Airflow 3.2
+        from airflow.serialization.serialized_objects import SerializedDAG as Serializer
+
+    configure("signal_key", KEY)
+
+    def parse():
+        def upper(value):
+            return value
+
+        with DAG("orders", schedule=None) as dag:
+            options = {"schema": Paid, "on_signal": upper, "on_timeout": "default", "default": {"paid": False}}
+            task.signal_gate(**options)(start)()
+            task.signal_gate(task_id="mapped", **options)(lambda n, signal_url: n).expand(n=[1, 2])
+        return json.dumps(Serializer.to_dict(dag), sort_keys=True)
+
+    text = parse()
+    assert text == parse()
+    assert " at 0x" not in text
+    assert KEY not in text
+
+
+# Before it waits
+
+
+class Parked(BaseException):
+    """What ends `execute`, in any version of Airflow."""
+
+
+@pytest.fixture
+def airflow(configure, monkeypatch):
+    """What Airflow was told, in order, in the place of its servers."""
+    configure("signal_key", KEY)
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/prefix/")
+    told = []
+    monkeypatch.setattr("airflow.sdk.execution_time.hitl.upsert_hitl_detail", lambda **row: told.append(("row", row)))
+    monkeypatch.setattr("airflow.sdk.log.mask_secret", lambda secret: told.append(("mask", secret)))
+    monkeypatch.setattr(telemetry, "emit", lambda *event: told.append(("event", event)))
+
+    def park(self, ti_id, deadline):
+        told.append(("park", deadline))
+        raise Parked
+
+    monkeypatch.setattr(SignalGateOperator, "_park", park)
+    return told
+
+
+def context(map_index=-1):
+    ti = SimpleNamespace(
+        dag_id="orders", run_id="run/1", task_id="pay", map_index=map_index, id=UUID(TI_ID), try_number=1
+    )
+    return {"ti": ti, "task_instance": ti, "ds": "2026-01-01"}
+
+
+def test_the_row_is_written_before_the_function_has_the_url_and_holds_nothing_secret(airflow):
+    def order(number, signal_url, ds):
+        airflow.append(("function", (number, signal_url, ds)))
+        return signal_url
+
+    with pytest.raises(Parked):
+        gate(order, op_args=[7], schema=Paid, timeout=timedelta(hours=2)).execute(context(map_index=3))
+    assert [what for what, _ in airflow] == ["mask", "row", "event", "function", "park"]
+    told = dict(airflow)
+    number, url, ds = told["function"]
+    assert (number, ds) == (7, "2026-01-01")
+    prefix, _, token = url.rpartition("/")
+    assert prefix == "https://airflow.example.com/prefix/flowstone/signals"
+    assert told["mask"] == token
+    its = tokens.read(token)
+    assert its[:5] == ("orders", "run/1", "pay", 3, TI_ID)
+    assert its.deadline == int(told["park"].timestamp())
+    assert its.schema == fingerprint(Paid.model_json_schema())
+    assert timedelta(minutes=119) < told["park"] - datetime.now(timezone.utc) <= timedelta(hours=2)
+    row = told["row"]
+    assert (row["ti_id"], row["options"]) == (UUID(TI_ID), ["Resume"])
+    assert row["params"]["payload"]["schema"] == Paid.model_json_schema()
+    assert not any(secret in repr(airflow[1:3]) for secret in (token, url, KEY))
+    about = {"dag_id": "orders", "run_id": "run/1", "task_id": "pay", "map_index": 3}
+    assert told["event"] == ("flowstone.gate.open", {"timeout": 7200.0}, about)
+
+
+def test_a_coroutine_function_is_run(airflow):
+    async def order(signal_url):
+        airflow.append(("function", signal_url))
+
+    with pytest.raises(Parked):
+        gate(order).execute(context())
+    assert dict(airflow)["function"].startswith("https://airflow.example.com/prefix/flowstone/signals/")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 31])
+def test_without_a_key_the_function_is_not_called(airflow, configure, key):
+    configure("signal_key", key)
+    with pytest.raises(AirflowFailException, match=r"secrets\.token_urlsafe") as caught:
+        gate(lambda signal_url: airflow.append(signal_url)).execute(context())
+    assert isinstance(caught.value.__cause__, SignalKeyError)
+    assert airflow == []
+
+
+def test_without_an_address_the_function_is_not_called(airflow, monkeypatch):
+    monkeypatch.delenv("AIRFLOW__API__BASE_URL")
+    with pytest.raises(AirflowFailException, match=r"\[api\] base_url is not set"):
+        gate(lambda signal_url: airflow.append(signal_url)).execute(context())
+    assert [what for what, _ in airflow] == ["mask"]
+
+
+def test_a_function_that_raises_is_tried_again_as_of_any_task(airflow):
+    def order(signal_url):
+        raise ConnectionError("nobody there")
+
+    with pytest.raises(ConnectionError):
+        gate(order).execute(context())
+
+
+# With the answer
+
+
+def answer(**params_input):
+    return {"params_input": params_input, "responded_by_user": {"id": "1", "name": "Ada"}, "chosen_options": ["Resume"]}
+
+
+def signal(value):
+    return answer(signal=json.dumps(value))
+
+
+TIMEOUT = {"error": "the time is up", "error_type": "timeout"}
+
+
+@pytest.mark.parametrize("value", [{"ok": [1, None]}, "text", None, 0, []])
+def test_what_was_sent_is_the_output(value):
+    assert gate().resume(context(), signal(value)) == value
+
+
+def test_a_person_may_answer_with_a_value_or_without_one():
+    assert gate().resume(context(), answer(payload={"ok": True})) == {"ok": True}
+    assert gate().resume(context(), answer(payload='{"a text": 1}')) == '{"a text": 1}'
+    assert gate().resume(context(), answer()) is None
+    assert gate(schema=Paid).resume(context(), answer(payload={"order": 1})) == {"order": 1, "at": None}
+
+
+def test_a_schema_makes_the_output_its_json():
+    event = signal({"order": 7, "at": "2026-01-01T00:00:00Z"})
+    assert gate(schema=Paid).resume(context(), event) == {"order": 7, "at": "2026-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("event", [signal({"order": 666}), answer(payload={"order": "secret"}), answer()], ids=repr)
+def test_what_does_not_fit_the_model_fails_the_task_and_is_not_shown(event):
+    with pytest.raises(AirflowFailException, match="does not fit Paid") as caught:
+        gate(schema=Paid).resume(context(), event)
+    assert isinstance(caught.value.__cause__, SignalPayloadError)
+    assert "secret" not in str(caught.value)
+
+
+def test_on_signal_makes_the_output():
+    assert gate(on_signal=lambda value: value["n"] + 1).resume(context(), signal({"n": 1})) == 2
+    assert gate(schema=Paid, on_signal=lambda paid: paid.order).resume(context(), signal({"order": 7})) == 7
+    again = gate(schema=Paid, on_signal=lambda paid: Paid(order=paid.order * 2))
+    assert again.resume(context(), signal({"order": 7})) == {"order": 14, "at": None}
+
+
+def test_on_signal_that_raises_fails_the_try():
+    with pytest.raises(KeyError):
+        gate(on_signal=lambda value: value["n"]).resume(context(), signal({}))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "value"),
+    [
+        ({}, AirflowFailException, None),
+        ({"on_timeout": "skip"}, AirflowSkipException, None),
+        ({"on_timeout": "default"}, None, None),
+        ({"on_timeout": "default", "default": {"paid": False}}, None, {"paid": False}),
+    ],
+    ids=repr,
+)
+def test_a_timeout_has_three_outcomes(airflow, options, error, value):
+    made = gate(on_signal=lambda _: pytest.fail("there was no signal"), schema=Paid, **options)
+    if error is None:
+        assert made.resume(context(), TIMEOUT) == value
+    else:
+        with pytest.raises(error, match="no signal came to gate 'pay' within 7 days") as caught:
+            made.resume(context(), TIMEOUT)
+        assert error is AirflowSkipException or isinstance(caught.value.__cause__, GateTimeoutError)
+    ((_, (event, _, about)),) = airflow
+    assert (event, about["verdict"]) == ("flowstone.gate.timeout", options.get("on_timeout", "fail"))
+
+
+def test_an_answer_that_airflow_cannot_use_fails_the_task():
+    event = {"error": "Invalid input for param payload", "error_type": "validation"}
+    with pytest.raises(AirflowFailException, match="cannot be used: Invalid input"):
+        gate().resume(context(), event)
+
+
+def test_it_parks_without_a_worker_and_no_longer_than_the_deadline():
+    """With the exception of Airflow 3.3, or the trigger of an older one."""
+    from airflow.sdk import exceptions
+
+    made = gate()
+    for left, expected in ((timedelta(hours=1), 3600), (-timedelta(hours=1), 0)):
+        deadline = datetime.now(timezone.utc) + left
+        parked = pytest.raises(BaseException, made._park, UUID(TI_ID), deadline).value
+        assert parked.method_name == "resume"
+        if hasattr(exceptions, "TaskAwaitingInput"):
+            assert isinstance(parked, exceptions.TaskAwaitingInput)
+            assert expected - 10 < parked.timeout.total_seconds() <= expected
+        else:
+            assert parked.trigger.timeout_datetime == deadline
