@@ -32,7 +32,7 @@ def output() -> Any:
 
 def manager_of(args: Namespace) -> IOManager:
     """The IO manager of ``--io-manager``."""
-    from flowstone_provider.hooks.io_manager import create_io_manager
+    from flowstone_provider.registry import create_io_manager
 
     return create_io_manager(args.io_manager)
 
