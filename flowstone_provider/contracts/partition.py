@@ -90,9 +90,7 @@ def _canonical(part: object, whole: object) -> Dimension:
     if isinstance(part, datetime):
         if part.tzinfo is None:
             raise PartitionError(f"the partition {whole!r} has a time without time zone: give it one, such as UTC")
-        # Not a subclass such as pendulum's, which is another type in JSON and in a repr.
-        utc = part.astimezone(timezone.utc)
-        return datetime(*utc.timetuple()[:6], utc.microsecond, timezone.utc)
+        return _utc(part, whole)
     if isinstance(part, date):
         return date(part.year, part.month, part.day)
     if not isinstance(part, str):
@@ -106,18 +104,28 @@ def _canonical(part: object, whole: object) -> Dimension:
     try:
         if _DATE.fullmatch(part):
             return date.fromisoformat(part)
-        if _TIME.fullmatch(part):
-            return _time(part)
+        if not _TIME.fullmatch(part):
+            return part
+        moment = _time(part)
     except ValueError:  # such as the 30th of February, which is a text like any other
-        pass
-    return part
+        return part
+    return _utc(moment, whole)
+
+
+def _utc(moment: datetime, whole: object) -> datetime:
+    try:
+        utc = moment.astimezone(timezone.utc)
+    except OverflowError:
+        raise PartitionError(f"the partition {whole!r} has a time that UTC has in no year from 1 to 9999") from None
+    # Not a subclass such as pendulum's, which is another type in JSON and in a repr.
+    return datetime(*utc.timetuple()[:6], utc.microsecond, timezone.utc)
 
 
 def _time(text: str) -> datetime:
     # Python 3.10 reads no "Z", and three or six digits of a second only.
     whole, fraction, offset = re.fullmatch(r"(.{19})(?:\.(\d+))?(.*)", text).groups()  # type: ignore[union-attr]
     zone = "+00:00" if offset in ("", "Z") else offset
-    return datetime.fromisoformat(f"{whole}.{(fraction or '0').ljust(6, '0')}{zone}").astimezone(timezone.utc)
+    return datetime.fromisoformat(f"{whole}.{(fraction or '0').ljust(6, '0')}{zone}")
 
 
 def _text(part: Dimension) -> str:
