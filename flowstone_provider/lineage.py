@@ -19,16 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from flowstone_provider import registry
 from flowstone_provider.contracts.io_manager import AssetKey, StoredAsset
 from flowstone_provider.contracts.routing import Decision
-from flowstone_provider.errors import FlowstoneError
 
 SCHEME = "flowstone"
-
-_CONN_TYPE = "flowstone_"
 
 
 def loaded(hook: Any, key: AssetKey, receipt: StoredAsset) -> None:
@@ -71,7 +68,6 @@ def decided(decision: Decision) -> Any:
 
 
 def _asset(hook: Any, key: AssetKey, receipt: StoredAsset) -> dict[str, Any]:
-    name = hook.registered_as or hook.conn_type.removeprefix(_CONN_TYPE)
     extra = {
         "asset": key.asset,
         "partition": key.text,
@@ -82,7 +78,7 @@ def _asset(hook: Any, key: AssetKey, receipt: StoredAsset) -> dict[str, Any]:
         "checksum": receipt.checksum,
         "schema": receipt.schema,
     }
-    return {"uri": uri(key.asset, name), "asset_extra": extra}
+    return {"uri": uri(key.asset, hook.known_as), "asset_extra": extra}
 
 
 def uri(asset: str, io_manager: str) -> str:
@@ -143,7 +139,7 @@ def _location(io_manager: str, asset: str) -> str | None:
     try:
         resolved: Any = registry.io_managers.lookup(io_manager)
         location: str = resolved.cls(**resolved.options).uri(AssetKey(asset))
-    except FlowstoneError:
+    except Exception:  # noqa: BLE001  (of a connection, a filesystem, a plugin: lineage fails no task)
         return None
     return location
 
@@ -156,7 +152,7 @@ def _place(location: str) -> tuple[str, str] | None:
     if parts.scheme == "file":
         return "file", path
     if parts.scheme in ("postgres", "postgresql"):
-        return f"postgres://{host}", path.strip("/").replace("/", ".")
+        return f"postgres://{host}", ".".join(map(unquote, path.strip("/").split("/")))
     if parts.scheme == "memory" or not host:
         return None
     return f"{parts.scheme}://{host}", path.lstrip("/")

@@ -7,10 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from flowstone_provider.contracts.partition import Partition, canonical, encode
-from flowstone_provider.errors import AssetError, ReferenceError
+from flowstone_provider.contracts.partition import Partition, canonical, decode, encode
+from flowstone_provider.errors import AssetError, AssetNotFoundError, AssetReplacedError, ReferenceError
 
 Kind: TypeAlias = Literal["json", "bytes", "table"]
 """What a value is: a JSON value; bytes as they are; rows with a schema."""
@@ -24,6 +25,13 @@ REFERENCE_VERSION = 1
 # One segment of an asset's name: letters and digits of any script, and marks that no path or URL has a meaning for.
 _SEGMENT = re.compile(r"\w[\w.+@-]*")
 _LONGEST_NAME = 250
+# What most filesystems take in the name of a folder.
+_LONGEST_SEGMENT = 255
+# Of the files that stand beside an asset's folders.
+_TAKEN = {"receipt.json", "_receipt.json"}
+
+# How many partitions a message names.
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,15 @@ class AssetKey:
                 f"_ . + @ -, beginning with a letter, a digit or _; {_LONGEST_NAME} characters at most",
                 asset=name,
             )
+        for segment in name.split("/"):
+            if segment in _TAKEN:
+                raise AssetError(f"{name!r} is no name of an asset: {segment!r} is that of a receipt", asset=name)
+            if (size := len(segment.encode())) > _LONGEST_SEGMENT:
+                raise AssetError(
+                    f"{name!r} is no name of an asset: the segment {segment!r} has {size} bytes in UTF-8, and files "
+                    f"have names of {_LONGEST_SEGMENT} at most; use a shorter one",
+                    asset=name,
+                )
         if self.partition is not None:
             encode(self.partition)
             object.__setattr__(self, "partition", canonical(self.partition))
@@ -96,6 +113,14 @@ class IOManager(ABC):
 
     contract_version: ClassVar[str] = "1.0"
 
+    registered_as: str | None = None
+    """The name by which it was found, such as an alias."""
+
+    @property
+    def known_as(self) -> str:
+        """What messages, telemetry and lineage call it."""
+        return self.registered_as or type(self).__name__
+
     @abstractmethod
     def load(
         self,
@@ -129,8 +154,17 @@ class IOManager(ABC):
         *,
         columns: Sequence[str] | None = None,
         where: Sequence[Condition] = (),
+        checksums: Sequence[str] | None = None,
     ) -> Any:
-        """The values of several keys as one: tables one after the other, JSON values and bytes as a list."""
+        """The values of several keys as one: tables one after the other, JSON values and bytes as a list.
+
+        Args:
+            keys: Which.
+            as_type: See `load`.
+            columns: See `load`.
+            where: See `load`.
+            checksums: Of the values that are meant, in the order of their keys.
+        """
 
     @abstractmethod
     def store(self, key: AssetKey, value: Any) -> StoredAsset:
@@ -160,6 +194,16 @@ class IOManager(ABC):
     @abstractmethod
     def list_partitions(self, asset: str) -> Iterator[Partition]:
         """The partitions of an asset that have a value, in the order of their texts."""
+
+    def missing(self, key: AssetKey) -> AssetNotFoundError:
+        """The error for a value that is not there; it names the partitions there are."""
+        texts = [encode(partition) for partition in islice(self.list_partitions(key.asset), _NAMED + 1)]
+        if texts:
+            more = ", …" if len(texts) > _NAMED else ""
+            others = f"; there are the partitions {', '.join(texts[:_NAMED])}{more}"
+        else:
+            others = ", nor any partition of it" if key.partition is None else ", nor of any other partition"
+        return AssetNotFoundError(f"the IO manager {self.known_as} has no value of {key}{others}", key=str(key))
 
     @abstractmethod
     def uri(self, key: AssetKey) -> str:
@@ -204,7 +248,7 @@ def check_reference(value: Any) -> dict[str, Any]:
         ReferenceError: It is none, or of another version.
     """
     if not is_asset_reference(value):
-        raise ReferenceError(f"no reference to an asset: {value!r}"[:300])
+        raise ReferenceError(f"no reference to an asset, but a value of type {type(value).__qualname__}")
     if value.get("version") != REFERENCE_VERSION:
         raise ReferenceError(
             f"the reference to {value.get('asset')!r} has version {value.get('version')!r}, this package reads version "
@@ -214,3 +258,30 @@ def check_reference(value: Any) -> dict[str, Any]:
     if missing:
         raise ReferenceError(f"the reference {value!r:.200} lacks {', '.join(sorted(missing))}")
     return dict(value)
+
+
+def meant_by(reference: Any) -> tuple[AssetKey, str, str]:
+    """Key, IO manager and checksum of what a reference stands for.
+
+    Raises:
+        ReferenceError: It is none, or of another version.
+    """
+    checked = check_reference(reference)
+    text = checked["partition"]
+    key = AssetKey(checked["asset"], None if text is None else decode(text))
+    return key, checked["io_manager"], checked["checksum"]
+
+
+def replaced(key: AssetKey, receipt: StoredAsset, meant: str) -> AssetReplacedError:
+    """The error for another value than the one that is meant.
+
+    Args:
+        key: Which.
+        receipt: Of what there is.
+        meant: The checksum of the one that is meant.
+    """
+    return AssetReplacedError(
+        f"{key} was replaced at {receipt.stored_at}: the reference means {meant}, there is {receipt.checksum}; clear "
+        "the task that returned the reference, or load by name what there is",
+        key=str(key),
+    )

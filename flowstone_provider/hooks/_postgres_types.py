@@ -179,7 +179,11 @@ def condition(column: str, kind: str, where: Condition) -> Composable:
     # Texts are compared byte by byte as by the other IO managers, whatever the database's collation is.
     side = sql.SQL('{} COLLATE "C"' if kind == "text" else "{}").format(sql.Identifier(column))
     if operator != "in":
-        return sql.SQL(" ").join([side, sql.SQL(_OPERATORS[operator]), _literal(value)])
+        compared = sql.SQL(" ").join([side, sql.SQL(_OPERATORS[operator]), _literal(value)])
+        if operator in (">", ">=") and kind in ("real", "double precision"):
+            # For PostgreSQL, NaN is greater than any number.
+            return sql.SQL("({} AND {} <> 'NaN')").format(compared, side)
+        return compared
     if not len(value):
         return sql.SQL("FALSE")
     return sql.SQL("{} IN ({})").format(side, sql.SQL(", ").join(map(_literal, value)))

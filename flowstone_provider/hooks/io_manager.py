@@ -11,48 +11,45 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from flowstone_provider import lineage, registry, telemetry
+from flowstone_provider import lineage, telemetry
 from flowstone_provider.contracts.io_manager import (
     AssetKey,
     Condition,
     IOManager,
     Kind,
     StoredAsset,
-    check_reference,
+    meant_by,
+    replaced,
 )
 from flowstone_provider.contracts.options import Options
-from flowstone_provider.contracts.partition import decode, encode
 from flowstone_provider.errors import (
     AssetDamagedError,
     AssetError,
     AssetNotFoundError,
-    AssetReplacedError,
     OptionsError,
     ValueKindError,
 )
+from flowstone_provider.hooks.annotations import TABLE_TYPES, element_of, type_name
+from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.hooks.values import (
-    TABLE_TYPES,
     arrow,
     batches_of,
     blob,
     blob_given_as,
-    element_of,
     given_as,
     kind_of,
     of_any_layout,
     schema_of,
-    type_name,
 )
+from flowstone_provider.registry import create_io_manager
 
 log = logging.getLogger(__name__)
 
-# How many partitions a message names.
-_NAMED = 10
+_CONN_TYPE = "flowstone_"
 
 
 class IOManagerHook(BaseHook, IOManager):
@@ -70,8 +67,6 @@ class IOManagerHook(BaseHook, IOManager):
     options: ClassVar[type[Options]] = Options
     kinds: ClassVar[tuple[Kind, ...]] = ("json", "bytes", "table")
     """What it can keep."""
-    registered_as: str | None = None
-    """The name by which `create_io_manager` found it."""
 
     def __init__(self, flowstone_conn_id: str | None = None, **options: Any) -> None:
         super().__init__()
@@ -82,10 +77,15 @@ class IOManagerHook(BaseHook, IOManager):
 
     @cached_property
     def opts(self) -> Any:
-        """The options, with those of the connection."""
+        """The options, with those of the connection.
+
+        Raises:
+            OptionsError: One is misspelt or does not fit, or the connection is of another type.
+            SourceAccessError: There is no such connection.
+        """
         extra: dict[str, Any] = {}
         if self.flowstone_conn_id is not None:
-            connection = self.get_connection(self.flowstone_conn_id)
+            connection = AirflowResources().connection(self.flowstone_conn_id)
             if connection.conn_type != self.conn_type:
                 raise OptionsError(
                     f"the connection {self.flowstone_conn_id!r} is of type {connection.conn_type!r}, not "
@@ -93,6 +93,11 @@ class IOManagerHook(BaseHook, IOManager):
                 )
             extra = {name: value for name, value in connection.extra_dejson.items() if value not in (None, "")}
         return self.options(**{**extra, **self._given})
+
+    @property
+    def known_as(self) -> str:
+        """See `IOManager.known_as`."""
+        return self.registered_as or self.conn_type.removeprefix(_CONN_TYPE)
 
     # What a subclass writes
 
@@ -164,13 +169,19 @@ class IOManagerHook(BaseHook, IOManager):
         *,
         columns: Sequence[str] | None = None,
         where: Sequence[Condition] = (),
+        checksums: Sequence[str] | None = None,
     ) -> Any:
         """See `IOManager.load_many`. Tables must have one schema."""
-        found = [(key, self._receipt(key, None)) for key in keys]
+        keys = list(keys)
+        meant: Sequence[str | None] = [None] * len(keys) if checksums is None else checksums
+        found = [(key, self._receipt(key, checksum)) for key, checksum in zip(keys, meant, strict=True)]
         if not found:
             raise AssetNotFoundError("no key is given, so there is nothing to load")
         if any(receipt.kind != "table" for _, receipt in found):
-            return [self.load(key, as_type, columns=columns, where=where) for key, _ in found]
+            return [
+                self.load(key, as_type, columns=columns, where=where, checksum=checksum)
+                for key, checksum in zip(keys, meant, strict=True)
+            ]
         (first_key, first), *others = found
         reader = self._table(first_key, first, columns, where)
 
@@ -205,25 +216,16 @@ class IOManagerHook(BaseHook, IOManager):
         """All partitions of an asset as one value, in the order of their texts; see `load_many`."""
         keys = [AssetKey(asset, partition) for partition in self.list_partitions(asset)]
         if not keys:
-            raise AssetNotFoundError(f"{self.hook_name} has no partition of {asset}")
+            raise AssetNotFoundError(f"the IO manager {self.known_as} has no partition of {asset}")
         return self.load_many(keys, as_type, columns=columns, where=where)
 
     def _receipt(self, key: AssetKey, checksum: str | None) -> StoredAsset:
         receipt = self.receipt(key)
         if receipt is None:
-            raise self._missing(key)
+            raise self.missing(key)
         if checksum is not None and receipt.checksum != checksum:
-            raise _replaced(key, receipt, checksum)
+            raise replaced(key, receipt, checksum)
         return receipt
-
-    def _missing(self, key: AssetKey) -> AssetNotFoundError:
-        texts = [encode(partition) for partition in islice(self.list_partitions(key.asset), _NAMED + 1)]
-        if texts:
-            more = ", …" if len(texts) > _NAMED else ""
-            others = f"; there are the partitions {', '.join(texts[:_NAMED])}{more}"
-        else:
-            others = ", nor any partition of it" if key.partition is None else ", nor of any other partition"
-        return AssetNotFoundError(f"{self.hook_name} has no value of {key}{others}", key=str(key))
 
     def _table(
         self, key: AssetKey, receipt: StoredAsset, columns: Sequence[str] | None, where: Sequence[Condition]
@@ -237,7 +239,7 @@ class IOManagerHook(BaseHook, IOManager):
         lineage.loaded(self, key, receipt)
 
     def _about(self, key: AssetKey) -> dict[str, str]:
-        return {"io_manager": self.hook_name, "asset": key.asset, "partition": key.text or ""}
+        return {"io_manager": self.known_as, "asset": key.asset, "partition": key.text or ""}
 
 
 def _counted(key: AssetKey, reader: Any, rows: int | None) -> Any:
@@ -258,21 +260,6 @@ def _described(schema: Any) -> str:
     return ", ".join(f"{field.name} {field.type}" for field in schema)
 
 
-def create_io_manager(name: str, **options: Any) -> IOManager:
-    """The IO manager of a name, with the options that an alias gives it.
-
-    Raises:
-        UnknownNameError: No such IO manager.
-        OptionsError: The options do not fit it.
-    """
-    resolved = registry.io_managers.resolve(name)
-    cls: Any = resolved.cls
-    manager: IOManager = cls(**{**resolved.options, **options})
-    if isinstance(manager, IOManagerHook):
-        manager.registered_as = name
-    return manager
-
-
 def load_reference(
     reference: Any, as_type: Any = None, *, columns: Sequence[str] | None = None, where: Sequence[Condition] = ()
 ) -> Any:
@@ -283,7 +270,7 @@ def load_reference(
         AssetNotFoundError: The value is deleted.
         AssetReplacedError: It was replaced.
     """
-    key, name, checksum = _meant(reference)
+    key, name, checksum = meant_by(reference)
     return create_io_manager(name).load(key, as_type, columns=columns, where=where, checksum=checksum)
 
 
@@ -311,34 +298,16 @@ def load_references(
     if type_name(as_type) not in TABLE_TYPES:
         each = element_of(as_type)
         return [load_reference(reference, each, columns=columns, where=where) for reference in references]
-    meant = [_meant(reference) for reference in references]
+    meant = [meant_by(reference) for reference in references]
     names = {name for _, name, _ in meant}
     if len(names) != 1:
         raise AssetError(
             f"values of the IO managers {', '.join(sorted(names))} cannot be loaded as one table: ask for a list"
         )
-    manager = create_io_manager(*names)
-    for key, _, checksum in meant:
-        receipt = manager.receipt(key)
-        if receipt is not None and receipt.checksum != checksum:
-            raise _replaced(key, receipt, checksum)
-    return manager.load_many([key for key, _, _ in meant], as_type, columns=columns, where=where)
-
-
-def _meant(reference: Any) -> tuple[AssetKey, str, str]:
-    """Key, IO manager and checksum of what a reference stands for."""
-    checked = check_reference(reference)
-    text = checked["partition"]
-    return (
-        AssetKey(checked["asset"], None if text is None else decode(text)),
-        checked["io_manager"],
-        checked["checksum"],
-    )
-
-
-def _replaced(key: AssetKey, receipt: StoredAsset, meant: str) -> AssetReplacedError:
-    return AssetReplacedError(
-        f"{key} was replaced at {receipt.stored_at}: the reference means {meant}, there is {receipt.checksum}; clear "
-        "the task that returned the reference, or load by name what there is",
-        key=str(key),
+    return create_io_manager(*names).load_many(
+        [key for key, _, _ in meant],
+        as_type,
+        columns=columns,
+        where=where,
+        checksums=[checksum for _, _, checksum in meant],
     )

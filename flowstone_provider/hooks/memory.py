@@ -60,8 +60,9 @@ class MemoryIOManager(IOManagerHook):
         found = self._values.get((key.asset, key.text))
         return None if found is None else found[0]
 
-    def _missing(self, key: AssetKey) -> AssetNotFoundError:
-        error = super()._missing(key)
+    def missing(self, key: AssetKey) -> AssetNotFoundError:
+        """See `IOManager.missing`."""
+        error = super().missing(key)
         return AssetNotFoundError(
             f"{error.message}. The IO manager memory keeps values in one process (this is {os.getpid()}): what another "
             "task stored is not here; choose file, s3, parquet or postgres for tasks in processes of their own",

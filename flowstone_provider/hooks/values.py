@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import chain
+from math import isfinite
+from numbers import Real
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from types import NoneType
+from typing import Any
 
 import orjson
 
 from flowstone_provider.contracts.io_manager import Condition, Kind
 from flowstone_provider.errors import MissingExtraError, ValueKindError
+from flowstone_provider.hooks.annotations import type_name
 
 # Bytes of a file that are read at once: as many as a part of an upload to S3, which then need not be copied.
 _CHUNK = 8 << 20
@@ -20,12 +23,7 @@ _CHUNK = 8 << 20
 _TABLES = (
     "a pyarrow Table, RecordBatch or RecordBatchReader, an iterator of record batches, a pandas or polars DataFrame"
 )
-TABLE_TYPES = ("pyarrow.Table", "pyarrow.RecordBatchReader", "Iterator", "pandas.DataFrame", "polars.DataFrame")
-"""Names of types that a table is given as, and only a table; see `type_name`."""
-
-# Annotations as text.
-_OPTIONAL = re.compile(r"(?:typing\.)?Optional\[(.+)\]|(.+?)\s*\|\s*None")
-_LIST = re.compile(r"(?:typing\.)?(?:list|List|Sequence)\[(.+)\]")
+_SCALARS = {NoneType, bool, int, str}
 
 _STORABLE = f"JSON values, bytes, a pathlib.Path of a file, {_TABLES}"
 
@@ -78,9 +76,28 @@ def json_bytes(value: Any) -> bytes:
         ValueKindError: Something in it is not JSON.
     """
     try:
-        return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+        data = orjson.dumps(value)
     except TypeError as error:
         raise ValueKindError(f"the value is no JSON value: {error}; what can be stored: {_STORABLE}") from error
+    # orjson writes dates, UUIDs, enums and dataclasses as texts and objects, and NaN as null: they would come back as
+    # something else. It has refused values that contain themselves.
+    left = [value]
+    while left:
+        each = left.pop()
+        kind = type(each)
+        if kind is dict:
+            left.extend(each.values())
+        elif kind is list or kind is tuple:
+            left.extend(each)
+        elif kind is float:
+            if not isfinite(each):
+                raise ValueKindError(f"the value has the number {each} in it, which JSON lacks: make it None or a text")
+        elif kind not in _SCALARS:
+            raise ValueKindError(
+                f"the value has one of type {kind.__module__}.{kind.__qualname__} in it, which would come back as "
+                "another: make it a dict, a list, a text or a number"
+            )
+    return data
 
 
 def blob(kind: Kind, value: Any) -> Iterable[bytes]:
@@ -102,16 +119,10 @@ def batches_of(value: Any) -> Any:
     """A table, in whatever form it comes, as a ``pyarrow.RecordBatchReader``.
 
     Raises:
-        ValueKindError: It has no column; an iterator yields no record batch, or nothing.
+        ValueKindError: It is a column alone, or has none; an iterator yields no record batch, or nothing.
     """
-    pa = arrow()
-    if isinstance(value, pa.RecordBatch):
-        reader = pa.RecordBatchReader.from_batches(value.schema, [value])
-    elif hasattr(value, "__arrow_c_stream__"):
-        reader = pa.RecordBatchReader.from_stream(value)
-    elif hasattr(value, "__arrow_c_array__"):
-        batch = pa.record_batch(value)
-        reader = pa.RecordBatchReader.from_batches(batch.schema, [batch])
+    if hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__"):
+        reader = _of_arrow(value)
     else:
         reader = _of_iterator(value)
     if not reader.schema.names:
@@ -119,6 +130,21 @@ def batches_of(value: Any) -> Any:
     if len(set(reader.schema.names)) < len(reader.schema.names):
         raise ValueKindError(f"a table with two columns of one name cannot be stored: {reader.schema.names}")
     return reader
+
+
+def _of_arrow(value: Any) -> Any:
+    pa = arrow()
+    try:
+        if isinstance(value, pa.RecordBatch) or not hasattr(value, "__arrow_c_stream__"):
+            batch = pa.record_batch(value)
+            return pa.RecordBatchReader.from_batches(batch.schema, [batch])
+        return pa.RecordBatchReader.from_stream(value)
+    except pa.ArrowException as error:
+        kind = type(value)
+        raise ValueKindError(
+            f"a value of type {kind.__module__}.{kind.__qualname__} is no table, as a column alone is none ({error}); "
+            f"what can be stored: {_STORABLE}"
+        ) from error
 
 
 def _of_iterator(value: Iterator[Any]) -> Any:
@@ -185,9 +211,18 @@ def check_selection(names: Sequence[str], columns: Sequence[str] | None, where: 
     for name in [*(columns or ()), *(column for column, _, _ in where)]:
         if name not in names:
             raise ValueKindError(f"the table has no column {name!r}; it has {', '.join(names)}")
-    for column, operator, _ in where:
+    for column, operator, value in where:
         if operator not in _OPERATORS:
             raise ValueKindError(f"the condition on {column!r} has the operator {operator!r}, not {_OPERATORS}")
+        if operator == "in" and (isinstance(value, (str, bytes)) or not isinstance(value, Sized)):
+            raise ValueKindError(f"the condition on {column!r} has {value!r:.100} after in: give a list of values")
+        for each in value if operator == "in" else (value,):
+            # SQL and Arrow do not agree on what they are equal to, and less than.
+            if each is None or (isinstance(each, Real) and each != each):  # noqa: PLR0124  (as NaN does)
+                raise ValueKindError(
+                    f"the condition on {column!r} compares with {each}, which is equal to nothing: leave it out, and "
+                    "look for such rows in what is loaded"
+                )
 
 
 def check_conditions(schema: Any, where: Sequence[Condition]) -> None:
@@ -261,46 +296,6 @@ def given_as(reader: Any, as_type: Any) -> Any:
         f"a table cannot be given as {name}; as what it can: {pa.Table.__name__}, RecordBatchReader, "
         "Iterator[RecordBatch], pandas.DataFrame, polars.DataFrame, list"
     )
-
-
-def type_name(as_type: Any) -> str:
-    """A type, or an annotation of one, as the name it is known by; empty for any type.
-
-    The libraries need not be installed, and an annotation may be text.
-    """
-    if not isinstance(as_type, str):
-        # Of "X | None", X.
-        members = [member for member in get_args(as_type) if member is not NoneType]
-        if get_origin(as_type) in (Union, UnionType) and len(members) == 1:
-            as_type = members[0]
-    if as_type is None or as_type is Any:
-        return ""
-    text = as_type if isinstance(as_type, str) else _qualified(getattr(as_type, "__origin__", None) or as_type)
-    optional = _OPTIONAL.fullmatch(text.strip("\"' "))
-    text = (optional[1] or optional[2]) if optional else text
-    bare = text.partition("[")[0].strip("\"' ")
-    last = bare.rpartition(".")[2]
-    if last in ("Table", "RecordBatchReader"):
-        return f"pyarrow.{last}"
-    if last == "DataFrame":
-        return "polars.DataFrame" if bare.startswith(("polars", "pl.")) else "pandas.DataFrame"
-    if last in ("Iterator", "Iterable", "Generator"):
-        return "Iterator"
-    return "" if last in ("Any", "object", "_empty") else last
-
-
-def element_of(as_type: Any) -> Any:
-    """Of ``list[X]``, also as text, the X; otherwise any type."""
-    if isinstance(as_type, str):
-        found = _LIST.fullmatch(as_type.strip("\"' "))
-        return found[1] if found else None
-    return next(iter(get_args(as_type)), None) if get_origin(as_type) is not None else None
-
-
-def _qualified(cls: Any) -> str:
-    module = getattr(cls, "__module__", "").partition(".")[0]
-    name = getattr(cls, "__qualname__", str(cls))
-    return name if module in ("builtins", "typing", "collections") else f"{module}.{name}"
 
 
 def blob_given_as(kind: Kind, chunks: Iterable[bytes], as_type: Any) -> Any:

@@ -7,9 +7,11 @@ from typing import Any
 
 from flowstone_provider.contracts.io_manager import Condition, is_asset_reference
 from flowstone_provider.errors import ReferenceError
+from flowstone_provider.hooks.annotations import type_name
 from flowstone_provider.hooks.io_manager import load_reference, load_references
 from flowstone_provider.hooks.resources import AirflowResources
-from flowstone_provider.hooks.values import given_as, type_name
+from flowstone_provider.hooks.values import given_as
+from flowstone_provider.operators.source import unfolded
 from flowstone_provider.scatter.view import ScatterResults, is_reference
 
 
@@ -44,7 +46,10 @@ def load(
         return load_reference(reference, as_type, columns=columns, where=where)
     references = references_in(reference)
     if not references:
-        raise ReferenceError(f"no reference to an asset or a scatter, nor a list of those: {reference!r}"[:300])
+        raise ReferenceError(
+            "no reference to an asset or a scatter, nor a list of those, but a value of type "
+            f"{type(reference).__qualname__}"
+        )
     return load_references(references, as_type, columns=columns, where=where)
 
 
@@ -52,9 +57,7 @@ def references_in(value: Any) -> list[dict[str, Any]]:
     """The references that a task's argument is: one, or a list of those of assets; empty when it is anything else."""
     if is_reference(value) or is_asset_reference(value):
         return [value]
-    if type(value).__name__ == "LazyXComSequence":
-        # Outputs of a mapped task. Iterating makes a request for each; a slice is one for all.
-        value = value[:]
+    value = unfolded(value)
     if isinstance(value, (list, tuple)) and all(map(is_asset_reference, value)):
         return list(value)
     return []

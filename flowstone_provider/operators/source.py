@@ -58,6 +58,7 @@ def items_at_run(items: Any) -> ReaderSpec:
     Raises:
         OptionsError: The other task returned nothing that items can come from.
     """
+    items = unfolded(items)
     if is_reference(items):  # another scatter's results
         return ReaderSpec(reader="manifest", options={"uri": items["manifest"], "status": ["succeeded"]})
     if is_asset_reference(items):
@@ -68,10 +69,13 @@ def items_at_run(items: Any) -> ReaderSpec:
         return source(items)
     if isinstance(items, (list, tuple)):
         return ReaderSpec(reader="sequence", options={"items": list(items)})
-    if type(items).__name__ == "LazyXComSequence":
-        # Outputs of a mapped task. Iterating makes a request for each; a slice is one for all.
-        return ReaderSpec(reader="sequence", options={"items": list(items[:])})
     raise OptionsError(
         "items must become a list, the name of a configured source, a source, the output of a scatter or the reference "
         f"to an asset; the other task returned {type(items).__name__}: {items!r}"[:400]
     )
+
+
+def unfolded(value: Any) -> Any:
+    """The outputs of a mapped task as a list; anything else as it is."""
+    # Iterating makes a request for each; a slice is one for all.
+    return list(value[:]) if type(value).__name__ == "LazyXComSequence" else value

@@ -8,10 +8,16 @@ from typing import Any, ClassVar
 from pydantic import Field, model_validator
 
 from flowstone_provider import registry
-from flowstone_provider.contracts.io_manager import AssetKey, IOManager, StoredAsset, check_reference
+from flowstone_provider.contracts.io_manager import (
+    AssetKey,
+    IOManager,
+    StoredAsset,
+    check_reference,
+    meant_by,
+    replaced,
+)
 from flowstone_provider.contracts.item_reader import Checkpoint, ItemReader, Json, Page, ReaderOptions, limited
 from flowstone_provider.contracts.options import is_deferred
-from flowstone_provider.contracts.partition import decode
 from flowstone_provider.errors import AssetReplacedError, ReaderError, SourceChangedError, SourceNotFoundError
 from flowstone_provider.readers._arrow import readable, values
 
@@ -95,22 +101,16 @@ class AssetReader(ItemReader):
     def _opened(self) -> tuple[AssetKey, IOManager, StoredAsset]:
         name, checksum = self.opts.io_manager, None
         if self.opts.reference is not None:
-            given = check_reference(self.opts.reference)
-            name, checksum = given["io_manager"], given["checksum"]
-            key = AssetKey(given["asset"], None if given["partition"] is None else decode(given["partition"]))
+            key, name, checksum = meant_by(self.opts.reference)
         else:
             partition = self.opts.partition
             key = AssetKey(self.opts.asset, tuple(partition) if isinstance(partition, list) else partition)
-        resolved: Any = registry.io_managers.resolve(name)
-        manager: IOManager = resolved.cls(**resolved.options)
+        manager = registry.create_io_manager(name)
         receipt = manager.receipt(key)
         if receipt is None:
             raise SourceNotFoundError(f"{name} has no value of {key}: run the task that stores it")
-        if checksum not in (None, receipt.checksum):
-            raise SourceChangedError(
-                f"{key} was replaced at {receipt.stored_at}: the reference means {checksum}, there is "
-                f"{receipt.checksum}; clear the task that returned the reference"
-            )
+        if checksum is not None and checksum != receipt.checksum:
+            raise SourceChangedError(replaced(key, receipt, checksum).message)
         return key, manager, receipt
 
     def count(self) -> int | None:

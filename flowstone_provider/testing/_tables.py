@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from flowstone_provider.contracts.io_manager import AssetKey, Kind
-from flowstone_provider.errors import AssetNotFoundError, ValueKindError
+from flowstone_provider.errors import AssetNotFoundError, AssetReplacedError, ValueKindError
 
 
 def plain(value: Any) -> Any:
@@ -75,6 +75,31 @@ class TableTests:
         for selection in ({"columns": ["nothing"]}, {"where": [("nothing", "=", 1)]}, {"where": [("n", "like", 1)]}):
             with pytest.raises(ValueKindError):
                 one.load(key, **selection)
+        unclear: list[Any] = [
+            ("n", "in", [1, None]),
+            ("n", "=", None),
+            ("text", "in", "AA"),
+            ("half", "=", float("nan")),
+        ]
+        for condition in unclear:
+            with pytest.raises(ValueKindError, match=f"the condition on '{condition[0]}'"):
+                one.load(key, where=[condition])
+
+    def test_what_is_no_number_meets_no_comparison(self, one: Any) -> None:
+        if "table" not in self.kinds:
+            return
+        import pyarrow as pa
+
+        key = AssetKey("numbers")
+        try:
+            one.store(key, pa.table({"x": [0.5, float("nan"), None, 1.5]}))
+        except ValueKindError:  # it keeps no NaN
+            return
+        expected = {">": [1.5], ">=": [1.5], "<": [0.5], "<=": [0.5], "=": []}
+        for operator, found in expected.items():
+            assert one.load(key, where=[("x", operator, 1.0)]).column("x").to_pylist() == found, operator
+        assert one.load(key, where=[("x", "in", [0.5])]).column("x").to_pylist() == [0.5]
+        assert one.load(key, where=[("x", "!=", 0.5)]).num_rows == 2
 
     def test_partitions_are_loaded_as_one(self, one: Any) -> None:
         keys = [AssetKey("numbers", f"2026-0{month}") for month in (1, 2, 3)]
@@ -85,6 +110,10 @@ class TableTests:
             assert loaded.column("n").to_pylist() == list(range(30))
         else:
             assert loaded == [self.value(0), self.value(10), self.value(20)]
+        checksums = [one.receipt(key).checksum for key in keys]
+        assert plain(one.load_many(keys, checksums=checksums)) == plain(loaded)
+        with pytest.raises(AssetReplacedError, match="2026-03"):
+            one.load_many(keys, checksums=[*checksums[:2], "sha256:another"])
         with pytest.raises(AssetNotFoundError, match="2026-04"):
             one.load_many([*keys, AssetKey("numbers", "2026-04")])
 

@@ -19,7 +19,7 @@ import pytest
 
 from flowstone_provider.contracts.io_manager import AssetKey, IOManager, StoredAsset
 from flowstone_provider.contracts.partition import canonical
-from flowstone_provider.errors import AssetNotFoundError, AssetReplacedError, OptionsError, ValueKindError
+from flowstone_provider.errors import AssetError, AssetNotFoundError, AssetReplacedError, OptionsError, ValueKindError
 from flowstone_provider.testing._tables import TableTests, plain
 
 _PARTITIONS: list[Any] = [
@@ -124,7 +124,8 @@ class IOManagerContract(TableTests):
     def test_what_cannot_be_stored_is_refused_and_says_what_can(self, one: Any) -> None:
         key = AssetKey("strange")
         one.store(key, self.value())
-        for value in (object(), {1, 2}, {"a": object()}, iter([1, 2]), iter([])):
+        no_json: list[Any] = [{"a": object()}, {"a": float("nan")}, {"a": date(2026, 1, 15)}, {"a": {1, 2}}]
+        for value in (object(), {1, 2}, *no_json, iter([1, 2]), iter([])):
             with pytest.raises(ValueKindError):
                 one.store(key, value)
         assert plain(one.load(key)) == plain(self.value()), "the old value is still there"
@@ -158,6 +159,8 @@ class IOManagerContract(TableTests):
             AssetKey("ab"),
             AssetKey("Grüße/名前", "é"),
             AssetKey("/".join(["x" * 49] * 5)),
+            AssetKey("x" * 250),
+            AssetKey("ü" * 127),
         ]
         for number, key in enumerate(keys):
             one.store(key, self.value(number))
@@ -166,6 +169,11 @@ class IOManagerContract(TableTests):
         assert list(one.list_assets()) == sorted({key.asset for key in keys})
         assert list(one.list_partitions("a")) == ["b"]
         assert list(one.list_partitions("ab")) == []
+
+    def test_names_that_files_cannot_have_are_refused(self) -> None:
+        for name in ("ü" * 128, "a/receipt.json", "a/_receipt.json/b", "a//b", "..", ".hidden", "a b", "x" * 251):
+            with pytest.raises(AssetError, match="is no name of an asset"):
+                AssetKey(name)
 
     def test_delete_really_deletes_and_only_that(self, one: Any, options: dict[str, Any]) -> None:
         kept, gone = AssetKey("a", "kept"), AssetKey("a", "gone")
@@ -192,15 +200,17 @@ class IOManagerContract(TableTests):
         key = AssetKey("numbers", "eu")
         one.store(key, self.table())
 
-        def fails() -> Iterator[Any]:
+        def fails(error: Exception) -> Iterator[Any]:
             yield from self.table(50, rows=1_000).to_batches(max_chunksize=10)
-            raise RuntimeError("the source broke")
+            raise error
 
+        # That of a network is an OSError, and no error of the storage.
+        for error in (RuntimeError("the source broke"), ConnectionError("the source broke")):
+            with pytest.raises(type(error), match=r"^the source broke$"):
+                one.store(key, fails(error))
+            assert one.load(key).to_pylist() == self.table().to_pylist()
         with pytest.raises(RuntimeError, match="the source broke"):
-            one.store(key, fails())
-        assert one.load(key).to_pylist() == self.table().to_pylist()
-        with pytest.raises(RuntimeError, match="the source broke"):
-            one.store(AssetKey("fresh"), fails())
+            one.store(AssetKey("fresh"), fails(RuntimeError("the source broke")))
         assert not one.exists(AssetKey("fresh"))
 
     def test_a_writer_that_is_killed_leaves_the_old_value(self, one: Any, options: dict[str, Any]) -> None:

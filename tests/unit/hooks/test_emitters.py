@@ -33,6 +33,15 @@ def test_metrics_are_airflows_by_default(mocker):
     timing.assert_called_once_with("flowstone.scatter.plan.stop.duration", 1500.0, tags=tags)
 
 
+def test_metrics_of_assets_are_told_apart_by_their_io_manager(mocker):
+    from airflow.providers.common.compat.sdk import Stats
+
+    incr = mocker.spy(Stats, "incr")
+    about = {"io_manager": "lake", "asset": "flights", "partition": "2026-01-15"}
+    telemetry.emit("flowstone.asset.load", {"bytes": 7, "rows": 2}, about)
+    incr.assert_called_once_with("flowstone.asset.load", tags={"io_manager": "lake"})
+
+
 def test_spans_last_and_hold_what_happens(configure, mocker):
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
