@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flowstone_provider.contracts.io_manager import Condition
-from flowstone_provider.errors import AssetDamagedError
+from flowstone_provider.hooks._damage import blaming
 from flowstone_provider.hooks.values import check_selection, selected
 
 # Batches are brought together until they have so many rows, or bytes.
@@ -141,24 +141,13 @@ def read_arrow(
     check_selection(names, columns, where)
     needed = {*(names if columns is None else columns), *(column for column, _, _ in where)}
     fields = [number for number, name in enumerate(names) if name in needed]
-    try:
+    with blaming(what):
         stream = pa.ipc.open_stream(_Source(chunks), options=pa.ipc.IpcReadOptions(included_fields=fields))
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(what, error) from error
 
     def batches() -> Iterator[Any]:
-        try:
+        with blaming(what):
             yield from stream
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(what, error) from error
         for _ in chunks:  # to their end, where they are verified
             pass
 
     return selected(pa.RecordBatchReader.from_batches(stream.schema, batches()), columns, where)
-
-
-def _damaged(what: str, error: Exception) -> Exception:
-    # pyarrow's OSError for damaged data has no errno; that of a disk or a network has one.
-    if isinstance(error, OSError) and error.errno is not None:
-        return error
-    return AssetDamagedError(f"{what} is damaged: {error}; store it again")

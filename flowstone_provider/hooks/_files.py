@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from flowstone_provider import folders, store
+from flowstone_provider.errors import StorageError
 
 # Bytes of a file that are read at once.
 _CHUNK = 1 << 20
@@ -30,8 +31,11 @@ class Found(NamedTuple):
 class Files(Protocol):
     """Where a `FolderManager` keeps its files. Names are relative, with slashes."""
 
-    def put(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Write a new file; it is there whole or not at all."""
+    def digest(self) -> Digest:
+        """For the checksum of a value that is written or read here."""
+
+    def put(self, name: str, chunks: Iterable[bytes], digest: Digest) -> None:
+        """Write a new file, and give what is written to the digest; it is there whole or not at all."""
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a small file in the place of one that is there, at one moment."""
@@ -73,9 +77,13 @@ class PathFiles:
     def __init__(self, root: Any) -> None:
         self._root = root
 
-    def put(self, name: str, chunks: Iterable[bytes]) -> None:
+    def digest(self) -> Digest:
+        """See `Files.digest`."""
+        return Digest()
+
+    def put(self, name: str, chunks: Iterable[bytes], digest: Digest) -> None:
         """See `Files.put`."""
-        store.write_stream(self._root / name, chunks)
+        store.write_stream(self._root / name, digest.through(chunks))
 
     def replace(self, name: str, data: bytes) -> None:
         """See `Files.replace`."""
@@ -87,7 +95,7 @@ class PathFiles:
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """See `Files.chunks`."""
-        return _chunks(self.open(name))
+        return _chunks(self.open(name), self.uri(name))
 
     def open(self, name: str) -> Any:
         """See `Files.open`."""
@@ -109,13 +117,16 @@ class PathFiles:
         return store.uri_of(self._root / name if name else self._root)
 
 
-def _chunks(file: Any) -> Iterator[bytes]:
+def _chunks(file: Any, url: str) -> Iterator[bytes]:
     with file:
-        yield from iter(lambda: file.read(_CHUNK), b"")
+        try:
+            yield from iter(lambda: file.read(_CHUNK), b"")
+        except OSError as error:
+            raise StorageError(f"cannot read {url}: {type(error).__name__}: {error}; load it again") from error
 
 
 class Digest:
-    """The checksum of chunks that go by, made on another processor while they are written."""
+    """The checksum of chunks that go by, made on another processor while they are written or read."""
 
     def __init__(self) -> None:
         self._sha = hashlib.sha256()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
 from flowstone_provider.contracts.io_manager import Condition
-from flowstone_provider.errors import AssetDamagedError, FlowstoneError, ValueKindError
+from flowstone_provider.errors import ValueKindError
+from flowstone_provider.hooks._damage import blaming
 from flowstone_provider.hooks.values import check_conditions, check_selection, expression
 
 # A row group has at most so many bytes in memory, and so many rows as pyarrow's own default.
@@ -173,7 +174,7 @@ class _Parquet:
 
         self._name = name
         options = ds.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=True)
-        with _blaming(name):
+        with blaming(name):
             self._fragment = ds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(file)
             self._physical = self._fragment.physical_schema
             self.schema = _as_stored(self._physical, self._fragment.metadata.metadata or {})
@@ -185,7 +186,7 @@ class _Parquet:
             AssetDamagedError: A page is not what was stored.
         """
         condition = expression(where)
-        with _blaming(self._name):
+        with blaming(self._name):
             # A scan of the whole file would read row groups ahead, a gigabyte of wide rows.
             for group in self._fragment.split_by_row_group(condition, self._physical):
                 table = group.to_table(self._physical, columns=schema.names, filter=condition, batch_size=_BATCH_ROWS)
@@ -224,18 +225,3 @@ def _cast(batch: Any, schema: Any) -> Any:
         encode = pa.types.is_dictionary(type_) and not pa.types.is_dictionary(column.type)
         columns.append((column.dictionary_encode() if encode else column).cast(type_))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-@contextmanager
-def _blaming(what: str) -> Iterator[None]:
-    import pyarrow as pa
-
-    try:
-        yield
-    except FlowstoneError:  # storage cannot be read, which says nothing about the data
-        raise
-    except (pa.ArrowException, OSError) as error:
-        # pyarrow's OSError for damaged data has no errno; that of a disk or a network has one.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise AssetDamagedError(f"{what} is damaged: {error}; store it again") from error

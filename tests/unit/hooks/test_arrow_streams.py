@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from flowstone_provider.contracts.io_manager import AssetKey
-from flowstone_provider.errors import AssetDamagedError
+from flowstone_provider.errors import AssetDamagedError, StorageError
+from flowstone_provider.hooks import _files
 from flowstone_provider.hooks.file import FileIOManager
 
 pytestmark = pytest.mark.parquet
@@ -54,6 +55,38 @@ def test_a_file_that_is_gone_is_noticed(manager, stored):
 def test_bytes_after_the_end_are_noticed(manager, stored):
     stored.write_bytes(stored.read_bytes() + b"more")
     with pytest.raises(AssetDamagedError, match="bytes"):
+        manager.load(KEY)
+
+
+def test_a_value_that_was_replaced_meanwhile_is_no_damage(manager, stored):
+    before = manager.receipt(KEY)
+    manager.store(KEY, pa.table({"n": [1]}))
+    with pytest.raises(StorageError, match="was replaced or deleted while it was loaded; load it again"):
+        manager.get_table(KEY, before, None, ())
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_storage_that_hiccups_is_no_damage(manager, stored, monkeypatch, after):
+    monkeypatch.setattr(_files, "_CHUNK", 1_000)
+    real = _files.PathFiles.open
+
+    def cut_off(self, name):
+        file = real(self, name)
+        reads = iter([file.read] * after)
+
+        class Cut:
+            __enter__, __exit__ = file.__enter__, file.__exit__
+
+            def read(self, size):
+                read = next(reads, None)
+                if read is None:
+                    raise ConnectionError("cut off")
+                return read(size)
+
+        return Cut()
+
+    monkeypatch.setattr(_files.PathFiles, "open", cut_off)
+    with pytest.raises(StorageError, match=r"cannot read file://.*: ConnectionError: cut off; load it again"):
         manager.load(KEY)
 
 
