@@ -6,8 +6,8 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -128,38 +128,58 @@ def _hidden(path: Any, data: bytes) -> Path:
 
 
 def write_stream(path: Any, chunks: Iterable[bytes]) -> None:
-    """As `write_whole`, for a file that is made piece by piece in bounded memory.
+    """As `write_whole`, for a file that is made piece by piece in bounded memory. It is not flushed to disk.
+
+    Args:
+        path: The file.
+        chunks: Its bytes. What they raise passes as it is: it is no error of the storage.
 
     Raises:
         StorageError: Storage refused.
     """
     if not is_local(path):
         # An upload in parts is completed by close; a process that dies before leaves nothing to see.
-        try:
+        with _writing(path):
             file = _open(path, "wb")
-            try:
-                for chunk in chunks:
+        try:
+            for chunk in chunks:
+                with _writing(path):
                     file.write(chunk)
-            except BaseException:
-                file.discard()
-                with suppress(AttributeError):  # fsspec's files in memory
-                    file.closed = True  # or else it would be closed, and so completed, when Python lets go of it
-                raise
+        except BaseException:
+            file.discard()
+            with suppress(AttributeError):  # fsspec's files in memory
+                file.closed = True  # or else it would be closed, and so completed, when Python lets go of it
+            raise
+        with _writing(path):
             file.close()
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error}", path=str(path)) from error
         return
     target = Path(path.path)
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with hidden.open("wb") as file:
-            file.writelines(chunks)
-        hidden.replace(target)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error}", path=str(path)) from error
+        with _writing(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file = hidden.open("wb")
+        try:
+            for chunk in chunks:
+                with _writing(path):
+                    file.write(chunk)
+        except BaseException:
+            with suppress(OSError):  # the error that led here is the one to tell
+                file.close()
+            raise
+        with _writing(path):
+            file.close()
+            hidden.replace(target)
     finally:
         hidden.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Any) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error}", path=str(path)) from error
 
 
 def copy_whole(source: Any, target: Any) -> None:
@@ -236,6 +256,9 @@ def open_whole(path: Any) -> Any:
 
 
 def _open(path: Any, mode: str) -> Any:
+    if mode == "rb":
+        # s3fs takes size and version of a file from a listing that it kept; another process may have written since.
+        path.fs.invalidate_cache(path.path)
     # Not path.open: that of ObjectStoragePath reports each file to Airflow's lineage, which is to name assets.
     return path.fs.open(path.path, mode)
 

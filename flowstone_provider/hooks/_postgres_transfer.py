@@ -34,6 +34,13 @@ class Record(NamedTuple):
     """As ``pyarrow.Schema.serialize`` writes it."""
 
 
+class SourceFailed(Exception):  # noqa: N818  (it carries the error to tell)
+    """The record batches to store raised: maybe what drivers raise, but it is no error of this server."""
+
+    def __init__(self, problem: Exception) -> None:
+        self.problem = problem
+
+
 class Outgoing:
     """A table on its way to the server.
 
@@ -52,7 +59,11 @@ class Outgoing:
         self.bytes = 0
 
     def ingest(self, transaction: BulkTransaction, schema: str, table: str) -> None:
-        """Move it."""
+        """Move it.
+
+        Raises:
+            SourceFailed: Its record batches raised, or cannot travel.
+        """
         pa = arrow()
         names = zip(self._columns, self._forms, strict=True)
         types = pa.schema([(name, form.arrow) for name, form in names])
@@ -61,7 +72,7 @@ class Outgoing:
         except Exception:
             # ADBC only says that its source failed, and nothing of how.
             if self._problem is not None:
-                raise self._problem from None
+                raise SourceFailed(self._problem) from None
             raise
 
     def _batches(self) -> Iterator[Any]:

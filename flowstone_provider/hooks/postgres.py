@@ -28,7 +28,7 @@ from flowstone_provider.hooks._postgres_connection import (
 )
 from flowstone_provider.hooks._postgres_sql import psycopg_sql
 from flowstone_provider.hooks._postgres_tables import Tables, child_of, chosen_columns, table_of
-from flowstone_provider.hooks._postgres_transfer import Incoming, Outgoing, Record
+from flowstone_provider.hooks._postgres_transfer import Incoming, Outgoing, Record, SourceFailed
 from flowstone_provider.hooks._postgres_types import form_of
 from flowstone_provider.hooks.io_manager import IOManagerHook
 from flowstone_provider.hooks.resources import AirflowResources
@@ -113,7 +113,10 @@ class PostgresIOManager(IOManagerHook):
             self._keep(transaction, key, receipt, columns=columns, arrow_schema=schema.serialize().to_pybytes())
             return receipt
 
-        return self._replace(key, self._server.bulk, schema.names, [form.sql for form in forms], put)
+        try:
+            return self._replace(key, self._server.bulk, schema.names, [form.sql for form in forms], put)
+        except SourceFailed as failed:
+            raise failed.problem from None
 
     def _replace(
         self,
