@@ -53,6 +53,8 @@ def list_names(folder: Any) -> list[str]:
 def list_files(folder: Any) -> list[tuple[str, int, datetime | None]]:
     """All files below a folder, sorted: name relative to it, bytes, when it was written; none without the folder.
 
+    Storage that does not say when has ``None`` for it.
+
     Raises:
         StorageError: Storage refused.
     """
@@ -96,10 +98,21 @@ def last_touched(folder: Any) -> datetime | None:
         StorageError: Storage refused.
     """
     found = patiently(lambda: folder.fs.find(folder.path, detail=True), "list", folder)
-    return max(map(_written, found.values()), default=None)
+    latest: datetime | None = None
+    for info in found.values():
+        written = _written(info)
+        if written is None:
+            raise age_unknown(info.get("name"))
+        latest = written if latest is None else max(latest, written)
+    return latest
 
 
-def _written(info: dict[str, Any]) -> datetime:
+def age_unknown(path: Any) -> StorageError:
+    """The error for storage that does not say when a file was written."""
+    return StorageError(f"storage does not say when {path} was written: it cannot be removed by age")
+
+
+def _written(info: dict[str, Any]) -> datetime | None:
     # fsspec has no word of its own for it: local disks say mtime, S3 LastModified, others updated or created.
     for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
         value = info.get(key)
@@ -109,7 +122,7 @@ def _written(info: dict[str, Any]) -> datetime:
             value = datetime.fromisoformat(value)
         if isinstance(value, datetime):
             return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-    raise StorageError(f"storage does not say when {info.get('name')} was written: it cannot be removed by age")
+    return None
 
 
 def remove_file(path: Any) -> None:

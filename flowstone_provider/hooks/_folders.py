@@ -14,6 +14,7 @@ behind, no receipt names: `clean` removes it.
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from abc import abstractmethod
@@ -29,11 +30,14 @@ import orjson
 from flowstone_provider.contracts.io_manager import AssetKey, Condition, Kind, StoredAsset
 from flowstone_provider.contracts.partition import Partition, decode
 from flowstone_provider.errors import AssetDamagedError, StorageError
+from flowstone_provider.folders import age_unknown
 from flowstone_provider.hooks._arrow_streams import ArrowStream
-from flowstone_provider.hooks._files import Digest, Files
+from flowstone_provider.hooks._files import Files
 from flowstone_provider.hooks._tables import ParquetStream, read_parquet
 from flowstone_provider.hooks.io_manager import IOManagerHook
 from flowstone_provider.hooks.values import schema_of
+
+log = logging.getLogger(__name__)
 
 _RECEIPT = "receipt.json"
 PARTITION = "p="
@@ -41,7 +45,7 @@ PARTITION = "p="
 
 # A file of a value, and one that is being written on a local disk.
 _FILE = r"[0-9a-f]{32}-\d{5,}\.(json|bin|arrows|parquet)"
-_DATA = re.compile(rf"{_FILE}|\.{_FILE}\.[0-9a-f]{{8}}")
+_DATA = re.compile(rf"{_FILE}|\.({_FILE}|_?receipt\.json)\.[0-9a-f]{{8}}")
 
 _SUFFIXES: dict[Kind, str] = {"json": "json", "bytes": "bin"}
 
@@ -91,14 +95,14 @@ class FolderManager(IOManagerHook):
         folder = folder_of(key)
         unique = uuid.uuid4().hex
         names: list[str] = []
-        digest = Digest()
+        digest = self.files.digest()
         old = None
         with suppress(AssetDamagedError):  # a receipt that cannot be read is replaced like any other
             old = self.receipt(key)
         try:
             for number, chunks in enumerate(files):
                 names.append(f"{unique}-{number:05}.{suffix or _SUFFIXES[kind]}")
-                self.files.put(f"{folder}/{names[-1]}", digest.through(chunks))
+                self.files.put(f"{folder}/{names[-1]}", chunks, digest)
         except BaseException:
             with suppress(StorageError):  # the error that led here is the one to tell
                 self.files.remove([f"{folder}/{name}" for name in names])
@@ -118,7 +122,10 @@ class FolderManager(IOManagerHook):
         # When this fails the files stay, for `clean`: a receipt whose answer was lost may be there and name them.
         self.files.replace(f"{folder}/{self.receipt_name}", orjson.dumps(written, option=orjson.OPT_INDENT_2))
         if old is not None:
-            self.files.remove([f"{folder}/{name}" for name in old.files])
+            try:
+                self.files.remove([f"{folder}/{name}" for name in old.files])
+            except StorageError as error:  # the new value is there
+                log.warning("%s. It is of no value any more: `airflow flowstone assets clean` removes it", error)
         return receipt
 
     def _value_uri(self, folder: str, names: list[str]) -> str:
@@ -145,7 +152,7 @@ class FolderManager(IOManagerHook):
 
     def get_blob(self, key: AssetKey, receipt: StoredAsset) -> Iterable[bytes]:
         """See `IOManagerHook.get_blob`."""
-        digest = Digest()
+        digest = self.files.digest()
         ((chunks, _),) = self._open(key, receipt, self.files.chunks)
         yield from digest.through(chunks)
         if str(digest) != receipt.checksum:
@@ -175,11 +182,17 @@ class FolderManager(IOManagerHook):
     def delete(self, key: AssetKey) -> None:
         """See `IOManager.delete`."""
         folder = folder_of(key)
+        try:
+            receipt = self.receipt(key)
+            # Not all files of the folder: they may be those of a store that is under way.
+            files = [] if receipt is None else [f"{folder}/{name}" for name in receipt.files]
+        except AssetDamagedError:
+            depth = folder.count("/") + 1
+            names = (found.name for found in self.files.list(folder))
+            files = [name for name in names if name.count("/") == depth and is_ours(name)]
         # The receipt first: from then on there is no value.
         self.files.remove([f"{folder}/{self.receipt_name}"])
-        depth = folder.count("/") + 1
-        files = [found.name for found in self.files.list(folder) if found.name.count("/") == depth]
-        self.files.remove(filter(self._is_ours, files))
+        self.files.remove(files)
 
     def list_assets(self) -> Iterator[str]:
         """See `IOManager.list_assets`."""
@@ -219,21 +232,17 @@ class FolderManager(IOManagerHook):
         except AssetDamagedError:  # nobody knows what belongs to the value
             return 0
         kept = {self.receipt_name, *(receipt.files if receipt else [])}
-        old = [
-            found
-            for found in files
-            if self._is_ours(found.name)
-            and found.name.rpartition("/")[2] not in kept
-            and found.written is not None
-            and found.written < before
-        ]
+        left = [found for found in files if is_ours(found.name) and found.name.rpartition("/")[2] not in kept]
+        if any(found.written is None for found in left):
+            raise age_unknown(self.files.uri(folder))
+        old = [found for found in left if found.written < before]
         self.files.remove([found.name for found in old])
         return sum(found.size for found in old)
 
-    def _is_ours(self, name: str) -> bool:
-        """Whether a file has a name that stores give: what others put beside it stays."""
-        last = name.rpartition("/")[2]
-        return bool(_DATA.fullmatch(last)) or last.startswith(f".{self.receipt_name}.")
+
+def is_ours(name: str) -> bool:
+    """Whether a file has a name that stores give: what others put beside it stays."""
+    return bool(_DATA.fullmatch(name.rpartition("/")[2]))
 
 
 def folder_of(key: AssetKey) -> str:

@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import threading
+from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,21 +17,17 @@ from typing import Any
 
 from flowstone_provider.aws import AwsErrors
 from flowstone_provider.errors import FlowstoneError, StorageAccessError, StorageError
-from flowstone_provider.hooks._files import Found
+from flowstone_provider.hooks._files import Digest, Found
+from flowstone_provider.hooks._parts import PART, PartsDigest, parts_of
 from flowstone_provider.s3_objects import ObjectStream, ObjectVersion, url_of
 
 log = logging.getLogger(__name__)
 
-# Bytes of a part, and how many are on their way at the same time: as in boto3's transfer manager.
-_PART = 8 << 20
+# How many parts are on their way at the same time: as in boto3's transfer manager.
 _AT_ONCE = 10
 
 # Parts of a load that are in memory, at most: while one of them is slow, those behind it are fetched.
 _AHEAD = 14
-
-# An upload has at most 10,000 parts (S3 user guide, "multipart upload limits"). With parts that are at least this part
-# of what is there already, that is enough for the largest object.
-_GROWTH = 1_000
 
 # What is fetched with the end of an object, where the metadata of a Parquet file is: of a small one that is all.
 _TAIL = 1 << 20
@@ -77,22 +74,30 @@ class S3Files:
 
     # Writing
 
-    def put(self, name: str, chunks: Iterable[bytes]) -> None:
+    def digest(self) -> PartsDigest:
+        """See `Files.digest`."""
+        return PartsDigest()
+
+    def put(self, name: str, chunks: Iterable[bytes], digest: Digest) -> None:
         """See `Files.put`. A large file is an upload in parts, which nobody sees before it is complete."""
-        parts = _parts(chunks)
+        assert isinstance(digest, PartsDigest)  # noqa: S101  (it is ours)
+        parts = parts_of(chunks)
         first = next(parts, b"")
         second = next(parts, None)
         if second is None:
+            if first:
+                digest.add(1, first)
+            digest.bytes += len(first)
             self.replace(name, first)
             return
-        self._upload(name, chain([first, second], parts))
+        self._upload(name, chain([first, second], parts), digest)
 
     def replace(self, name: str, data: bytes) -> None:
         """See `Files.replace`."""
         with _ERRORS.raised(self.uri(name), "write"):
             self._s3.put_object(**self._place(name), Body=data)
 
-    def _upload(self, name: str, parts: Iterator[bytes]) -> None:
+    def _upload(self, name: str, parts: Iterator[bytes], digest: PartsDigest) -> None:
         url, place = self.uri(name), self._place(name)
         with _ERRORS.raised(url, "write"):
             place["UploadId"] = self._s3.create_multipart_upload(**place, **self._checksum)["UploadId"]
@@ -105,7 +110,8 @@ class S3Files:
                     if len(going) == _AT_ONCE:
                         ended, going = wait(going, return_when=FIRST_COMPLETED)
                         done.extend(each.result() for each in ended)
-                    going.add(pool.submit(self._upload_part, url, place, number, part))
+                    digest.bytes += len(part)
+                    going.add(pool.submit(self._upload_part, url, place, number, part, digest))
                 done.extend(each.result() for each in going)
             done.sort(key=lambda part: part["PartNumber"])
             with _ERRORS.raised(url, "write"):
@@ -114,17 +120,22 @@ class S3Files:
             self._abort(url, place)
             raise
 
-    def _upload_part(self, url: str, place: dict[str, str], number: int, part: bytes) -> dict[str, Any]:
+    def _upload_part(
+        self, url: str, place: dict[str, str], number: int, part: bytes, digest: PartsDigest
+    ) -> dict[str, Any]:
+        # S3 compares it with what came in. For the value's checksum it is of use, too: nothing is hashed twice.
+        sha = b64encode(digest.add(number, part)).decode()
+        known = {"ChecksumSHA256": sha} if self._checksum else {}
         with _ERRORS.raised(url, "write"):
-            answer = self._s3.upload_part(**place, **self._checksum, PartNumber=number, Body=part)
-        return {"PartNumber": number, **{name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}}
+            answer = self._s3.upload_part(**place, **known, PartNumber=number, Body=part)
+        return {"PartNumber": number, **{name: answer[name] for name in ("ETag", "ChecksumSHA256") if name in answer}}
 
     @cached_property
     def _checksum(self) -> dict[str, str]:
-        # boto3's default, which single requests have by themselves. For servers that know none, "when_required" in the
-        # connection's config_kwargs turns it off.
+        # For servers that know no checksums, "when_required" in the connection's config_kwargs turns them off, as it
+        # does boto3's.
         wanted = self._s3.meta.config.request_checksum_calculation == "when_supported"
-        return {"ChecksumAlgorithm": "CRC32"} if wanted else {}
+        return {"ChecksumAlgorithm": "SHA256"} if wanted else {}
 
     def _abort(self, url: str, place: dict[str, str]) -> None:
         try:
@@ -146,21 +157,21 @@ class S3Files:
     def chunks(self, name: str) -> Iterator[bytes]:
         """See `Files.chunks`. A small file is one request; of a large one several parts are fetched at once."""
         closing = threading.Event()
-        first = self._opened(name, f"0-{_PART - 1}", closing)
+        first = self._opened(name, f"0-{PART - 1}", closing)
         if not isinstance(first, _Object):
             return iter([])
-        if first.version.size <= _PART:
+        if first.version.size <= PART:
             return first.chunks()
         return self._fetched(first, closing)
 
     def _fetched(self, first: _Object, closing: threading.Event) -> Iterator[bytes]:
         version = first.version
-        starts = iter(range(_PART, version.size, _PART))
+        starts = iter(range(PART, version.size, PART))
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="flowstone-s3") as pool:
             fetch = lambda start: pool.submit(self._part, version, start, closing)  # noqa: E731
             waiting = deque(map(fetch, islice(starts, _AHEAD)))
             try:
-                yield from first.chunks(_PART)
+                yield from first.chunks(PART)
                 while waiting:
                     part = waiting.popleft().result()
                     waiting.extend(map(fetch, islice(starts, 1)))
@@ -173,7 +184,7 @@ class S3Files:
         with ObjectStream(self._s3, version, _ERRORS, pieces=True, closing=closing) as stream:
             stream.seek(start)
             # Not as one, which would copy them.
-            return [*stream.chunks(_PART)]
+            return [*stream.chunks(PART)]
 
     def open(self, name: str) -> Any:
         """See `Files.open`. The end of the file, or all of a small one, is fetched at once."""
@@ -227,20 +238,37 @@ class S3Files:
                 with _ERRORS.raised(url_of(self._bucket, error["Key"]), "delete"):
                     raise ClientError({"Error": error}, "DeleteObjects")
 
-    def abort_uploads(self, before: datetime) -> int:
-        """Abort uploads in parts that began before a time; how many bytes they had."""
+    def abort_uploads(self, before: datetime, ours: Callable[[str], bool]) -> int:
+        """Abort uploads in parts that began before a time; how many bytes they had.
+
+        Args:
+            before: When.
+            ours: Whether a key is that of a file of ours: others may upload to the bucket, too.
+        """
         removed = 0
         url = url_of(self._bucket, self._base)
         with _ERRORS.raised(url, "list the uploads to"):
             pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=self._base)
             old = [each for page in pages for each in page.get("Uploads", []) if each["Initiated"] < before]
         for upload in old:
-            place = {"Bucket": self._bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-            with _ERRORS.raised(url_of(self._bucket, upload["Key"]), "abort the upload of"):
-                pages = self._s3.get_paginator("list_parts").paginate(**place)
-                removed += sum(part["Size"] for page in pages for part in page.get("Parts", []))
-                self._s3.abort_multipart_upload(**place)
+            if ours(upload["Key"]):
+                removed += self._abort_upload(upload["Key"], upload["UploadId"])
         return removed
+
+    def _abort_upload(self, key: str, upload_id: str) -> int:
+        from botocore.exceptions import ClientError
+
+        place = {"Bucket": self._bucket, "Key": key, "UploadId": upload_id}
+        with _ERRORS.raised(url_of(self._bucket, key), "abort the upload of"):
+            try:
+                pages = self._s3.get_paginator("list_parts").paginate(**place)
+                size: int = sum(part["Size"] for page in pages for part in page.get("Parts", []))
+                self._s3.abort_multipart_upload(**place)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") == "NoSuchUpload":  # it ended since it was listed
+                    return 0
+                raise
+        return size
 
 
 class _Object(ObjectStream):
@@ -270,23 +298,3 @@ def _extent(answer: Any) -> tuple[int, int, int]:
         return 0, size, size
     start, last, size = map(int, found.groups())
     return start, last + 1, size
-
-
-def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in parts for an upload, each in memory on its own."""
-    pieces: list[memoryview] = []
-    waiting = sent = 0
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while view:
-            size = max(_PART, sent // _GROWTH)
-            piece, view = view[: size - waiting], view[size - waiting :]
-            pieces.append(piece)
-            waiting += len(piece)
-            if waiting == size:
-                # A chunk that is a part need not be copied.
-                yield bytes(chunk) if len(pieces) == 1 and len(piece) == len(chunk) else b"".join(pieces)
-                sent += waiting
-                pieces, waiting = [], 0
-    if pieces:
-        yield b"".join(pieces)

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from flowstone_provider.contracts.options import Options
-from flowstone_provider.hooks._folders import FolderManager
+from flowstone_provider.hooks._folders import FolderManager, is_ours
 from flowstone_provider.hooks._s3_files import S3Files
 from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.s3_objects import check_bucket
@@ -44,4 +44,4 @@ class S3IOManager(FolderManager):
 
     def clean(self, before: datetime) -> int:
         """See `IOManager.clean`. Uploads that were never completed go, too: they cost what their parts take."""
-        return super().clean(before) + self.files.abort_uploads(before)
+        return super().clean(before) + self.files.abort_uploads(before, is_ours)

@@ -1,4 +1,4 @@
-"""The folder of all scatters."""
+"""Where FlowStone keeps its files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowstone_provider.hooks.resources import AirflowResources
 
 
 def storage() -> Any:
-    """The folder of all scatters: ``[flowstone] storage``, by default ``flowstone`` in ``AIRFLOW_HOME``."""
+    """The folder of all of them: ``[flowstone] storage``, by default ``flowstone`` in ``AIRFLOW_HOME``."""
     configured = config.get("storage")
     if not configured:
         home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")  # noqa: PTH111
