@@ -12,7 +12,6 @@ from flowstone_provider.contracts.io_manager import AssetKey, IOManager
 from flowstone_provider.contracts.options import is_deferred
 from flowstone_provider.contracts.partition import Partition, decode
 from flowstone_provider.errors import OptionsError, PartitionError
-from flowstone_provider.hooks.io_manager import create_io_manager
 
 # Of the values that a task read its asset event names so many: an event is a row of Airflow's database.
 _NAMED = 100
@@ -42,6 +41,8 @@ class AssetOperator(BaseOperator):
         self.asset = asset
         self.io_manager = io_manager
         self.partition = partition
+        # What is rendered may be None, too, and is then no partition rather than the asset without partitions.
+        self._given_partition = partition is not None
         check_asset(asset, io_manager, partition)
 
     def key(self, context: Mapping[str, Any]) -> AssetKey:
@@ -50,11 +51,11 @@ class AssetOperator(BaseOperator):
         Raises:
             PartitionError: What is given is no partition.
         """
-        return asset_key(self.asset, self.partition, context)
+        return asset_key(self.asset, self.partition, context, given=self._given_partition)
 
     def manager(self) -> IOManager:
         """The IO manager that keeps it."""
-        return create_io_manager(self.io_manager)
+        return registry.create_io_manager(self.io_manager)
 
 
 def check_asset(asset: Any, io_manager: Any, partition: Any = None) -> None:
@@ -79,21 +80,29 @@ def check_asset(asset: Any, io_manager: Any, partition: Any = None) -> None:
         AssetKey("any", partition)
 
 
-def asset_key(asset: str, partition: Any, context: Mapping[str, Any]) -> AssetKey:
+def asset_key(asset: str, partition: Any, context: Mapping[str, Any], *, given: bool = False) -> AssetKey:
     """Which value a task is about: of the partition that is given, or of that of the run.
+
+    Args:
+        asset: Its name.
+        partition: As rendered.
+        context: The task's.
+        given: Whether the task was given a partition at all.
 
     Raises:
         PartitionError: What is given is no partition.
     """
-    if partition is None:
-        partition = _of_run(context)
-    if partition == "":
-        raise PartitionError(
-            f"the partition of {asset} is an empty text: its template found nothing, as {{{{ ds }}}} does in a run "
-            "without logical date"
-        )
+    if partition is None and not given:
+        return AssetKey(asset, _of_run(context))
     # Of what came through XCom, a tuple is a list.
-    return AssetKey(asset, tuple(partition) if isinstance(partition, list) else partition)
+    partition = tuple(partition) if isinstance(partition, list) else partition
+    for part in partition if isinstance(partition, tuple) else (partition,):
+        if part is None or part in ("", "None"):  # which is how Jinja writes it
+            raise PartitionError(
+                f"the partition of {asset} is {partition!r}: its template, or the task that it comes from, found "
+                "nothing, as {{ ds }} does in a run without logical date"
+            )
+    return AssetKey(asset, partition)
 
 
 def _of_run(context: Mapping[str, Any]) -> Partition | None:
@@ -148,11 +157,20 @@ def announce(
         read: The references that the task has loaded.
     """
     sources = [_source(each) for each in read]
+    _tell(context, outlets, {**reference, "read": sources[:_NAMED]})
+
+
+def announce_deleted(context: Mapping[str, Any], outlets: Iterable[Asset], key: AssetKey) -> None:
+    """Say in the outlet's event, which Airflow makes in any case, that there is no value any more."""
+    _tell(context, outlets, {"deleted": True, "asset": key.asset, "partition": key.text})
+
+
+def _tell(context: Mapping[str, Any], outlets: Iterable[Asset], extra: Mapping[str, Any]) -> None:
     for outlet in outlets:
         event = context["outlet_events"][outlet]
-        event.extra.update({**reference, "read": sources[:_NAMED]})
-        if reference["partition"] is not None and hasattr(event, "add_partitions"):  # since Airflow 3.2
-            event.add_partitions(reference["partition"])
+        event.extra.update(extra)
+        if extra["partition"] is not None and hasattr(event, "add_partitions"):  # since Airflow 3.2
+            event.add_partitions(extra["partition"])
 
 
 def _source(reference: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,10 +21,10 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from flowstone_provider import lineage, telemetry
 from flowstone_provider.contracts.io_manager import make_reference
 from flowstone_provider.errors import ApprovalError, OptionsError, RejectedError, StorageError, UnansweredError
-from flowstone_provider.hooks.io_manager import create_io_manager
 from flowstone_provider.operators._approval import check_approval, check_names, decided, form, rejection
 from flowstone_provider.operators._asset import announce, asset_key, check_asset, outlets_of, with_outlet
 from flowstone_provider.operators._base import airflow_errors
+from flowstone_provider.registry import create_io_manager
 
 try:
     from airflow.sdk.exceptions import TaskAwaitingInput
@@ -87,6 +87,7 @@ class ApproveOperator(ApprovalOperator):
         self.asset = asset
         self.io_manager = io_manager
         self.partition = partition
+        self._given_partition = partition is not None
         self.decision: dict[str, Any] = {}
         if asset is not None:
             check_asset(asset, io_manager, partition)
@@ -159,7 +160,7 @@ class ApproveOperator(ApprovalOperator):
         """To what is to be approved, as it is stored now."""
         if self.asset is None:
             return None
-        key = asset_key(self.asset, self.partition, context)
+        key = asset_key(self.asset, self.partition, context, given=self._given_partition)
         manager = create_io_manager(self.io_manager)
         receipt = manager.receipt(key)
         if receipt is None:

@@ -14,10 +14,10 @@ from airflow.providers.common.compat.sdk import DecoratedOperator, KeywordParame
 
 from flowstone_provider.contracts.io_manager import AssetKey, make_reference
 from flowstone_provider.errors import AssetExistsError, OptionsError, StorageError
-from flowstone_provider.hooks.io_manager import create_io_manager
 from flowstone_provider.operators._asset import AssetOperator, announce, check_asset, outlets_of, with_outlet
 from flowstone_provider.operators._base import airflow_errors
 from flowstone_provider.operators.load import load, references_in
+from flowstone_provider.registry import create_io_manager
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class MaterializeOperator(AssetOperator, DecoratedOperator):
     def _value(self, context: Mapping[str, Any], read: list[dict[str, Any]]) -> Any:
         """What the function returns; ``read`` is told which references it was given."""
         function = self.python_callable
-        parameters = inspect.signature(function).parameters
+        parameters = _signature(function).parameters
         positional = [p for p in parameters.values() if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
 
         def given(value: Any, parameter: inspect.Parameter | None) -> Any:
@@ -94,6 +94,14 @@ class MaterializeOperator(AssetOperator, DecoratedOperator):
         }
         value = function(*args, **loaded)
         return asyncio.run(value) if inspect.iscoroutine(value) else value
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """The parameters of a function, with annotations that are postponed as what they name, where that is known."""
+    try:
+        return inspect.signature(function, eval_str=True)
+    except Exception:  # noqa: BLE001  (an annotation may be any text, such as a name for type checkers only)
+        return inspect.signature(function)
 
 
 def check_if_exists(if_exists: Any) -> None:

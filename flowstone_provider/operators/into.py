@@ -12,11 +12,11 @@ from pydantic import Field
 from flowstone_provider.contracts.io_manager import make_reference
 from flowstone_provider.contracts.options import Options
 from flowstone_provider.errors import OptionsError, ResultsError
-from flowstone_provider.hooks.io_manager import create_io_manager
 from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.hooks.values import arrow
-from flowstone_provider.operators._asset import announce, asset_key, check_asset, outlets_of
-from flowstone_provider.scatter.view import ScatterResults
+from flowstone_provider.operators._asset import announce, announce_deleted, asset_key, check_asset, outlets_of
+from flowstone_provider.registry import create_io_manager
+from flowstone_provider.scatter.view import ScatterResults, as_one_table
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ def into_at_parse(into: Into | Mapping[str, Any], results: str | None) -> dict[s
     check_asset(target.asset, target.io_manager, target.partition)
     if results is None:
         raise OptionsError("into=… stores the results as an asset, and results=None keeps none: leave one of them out")
-    return target.dump()
+    # Without those that are not given: a partition that is rendered to nothing is an error.
+    return {name: value for name, value in target.dump().items() if value is not None}
 
 
 def store_results(
@@ -62,7 +63,7 @@ def store_results(
     """Store the results of a scatter; the reference to the asset.
 
     ``None`` when there are no results: nothing tells which columns a table of them would have. What the asset had
-    before is deleted then.
+    before is deleted then, and the event says so.
 
     Args:
         into: Rendered; see `Into`.
@@ -73,11 +74,12 @@ def store_results(
         ResultsError: The results are no rows, or their columns have several types.
     """
     target = Into(**into)
-    key = asset_key(target.asset, target.partition, context)
+    key = asset_key(target.asset, target.partition, context, given="partition" in into)
     manager = create_io_manager(target.io_manager)
     batches = _batches(ScatterResults(reference, AirflowResources()))
     if batches is None:
         manager.delete(key)
+        announce_deleted(context, outlets_of(target.asset, target.io_manager), key)
         log.warning("the scatter has no results: %s has no value now", key)
         return None
     stored = make_reference(key, target.io_manager, manager.store(key, batches))
@@ -93,15 +95,10 @@ def _batches(view: ScatterResults) -> Any:
         return view.to_batches()
     pa = arrow()
     schema = pa.schema([])
-    try:
+    with as_one_table():
         # The first results may have only nulls where later ones have numbers: the columns are those of all.
         for table in _tables(view):
             schema = pa.unify_schemas([schema, table.schema], promote_options="permissive")
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
-        raise ResultsError(
-            f"the results do not fit the columns of one table: {error}; let the function return the same types for "
-            "every item"
-        ) from error
     if not schema.names:
         raise ResultsError("into=… stores results that have fields, and these have none")
     return pa.RecordBatchReader.from_batches(schema, (b for table in _tables(view, schema) for b in table.to_batches()))
@@ -114,7 +111,7 @@ def _tables(view: ScatterResults, schema: Any = None) -> Iterator[Any]:
         for row in rows:
             if not isinstance(row, dict):
                 raise ResultsError(
-                    f"into=… stores rows, which are dicts; the function returned {type(row).__name__}: {row!r:.100}"
+                    f"into=… stores rows, which are dicts; the function returned a value of type {type(row).__name__}"
                 )
         if schema is None:
             # pyarrow takes the columns from the first row only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -11,7 +12,7 @@ import orjson
 
 from flowstone_provider import registry
 from flowstone_provider.contracts.item_reader import Json, ReaderSpec, Resources
-from flowstone_provider.errors import FlowstoneError, MissingExtraError
+from flowstone_provider.errors import FlowstoneError, MissingExtraError, ResultsError
 from flowstone_provider.scatter.manifest import REFERENCE_KEY
 
 # Rows of a record batch when results are turned into Arrow.
@@ -130,7 +131,8 @@ class ScatterResults:
         names = [path.path for path in paths]
         # Batches infer their schemas apart: one may have whole numbers where another has fractions.
         schemas = [pyarrow.parquet.read_schema(name, filesystem=filesystem) for name in names]
-        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        with as_one_table():
+            schema = pa.unify_schemas(schemas, promote_options="permissive")
         return pyarrow.dataset.dataset(names, schema=schema, format="parquet", filesystem=filesystem)
 
     def _files(self, kind: str) -> list[dict[str, Any]]:
@@ -145,6 +147,23 @@ class ScatterResults:
     @cached_property
     def _path(self) -> Any:
         return self._resources.path(self.uri)
+
+
+@contextmanager
+def as_one_table() -> Iterator[None]:
+    """Say what it means when pyarrow finds no columns for all rows.
+
+    Raises:
+        ResultsError: It finds none.
+    """
+    pa = _arrow()
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+        raise ResultsError(
+            f"the results do not fit the columns of one table: {error}; let the function return the same types for "
+            "every item"
+        ) from error
 
 
 def _arrow() -> Any:

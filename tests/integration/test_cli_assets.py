@@ -16,7 +16,7 @@ from airflow.utils.session import create_session
 
 from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.contracts.partition import encode
-from flowstone_provider.hooks.io_manager import create_io_manager
+from flowstone_provider.registry import create_io_manager
 from tests.integration.test_cli import airflow, airflow_process, storage  # noqa: F401  (fixtures)
 from tests.support.dags import make_known
 

@@ -11,8 +11,8 @@ import pytest
 
 from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.decisions import LedgerDecisions
-from flowstone_provider.hooks.io_manager import create_io_manager
 from flowstone_provider.hooks.storage import storage as storage_folder
+from flowstone_provider.registry import create_io_manager
 from flowstone_provider.testing.routing import DECISION
 from tests.integration.test_cli import airflow, scatter_in, storage  # noqa: F401  (fixtures)
 

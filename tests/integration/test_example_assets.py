@@ -11,7 +11,7 @@ from statistics import fmean
 import pytest
 
 from flowstone_provider.contracts.io_manager import AssetKey
-from flowstone_provider.hooks.io_manager import create_io_manager
+from flowstone_provider.registry import create_io_manager
 from tests.integration.test_example_dags import DAGS, Run, storage  # noqa: F401  (a fixture)
 
 

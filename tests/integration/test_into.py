@@ -7,7 +7,7 @@ from airflow.sdk import DAG, task
 
 from flowstone_provider import Batching, Into, load
 from flowstone_provider.contracts.io_manager import AssetKey
-from flowstone_provider.hooks.io_manager import create_io_manager
+from flowstone_provider.registry import create_io_manager
 from tests.support.dags import numbers, pulled, run_dag, states
 
 

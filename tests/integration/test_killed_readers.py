@@ -16,9 +16,8 @@ import pytest
 
 from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.contracts.item_reader import ReaderSpec
-from flowstone_provider.hooks.io_manager import create_io_manager
 from flowstone_provider.readers.resources import LocalResources
-from flowstone_provider.registry import create_reader, readers
+from flowstone_provider.registry import create_io_manager, create_reader, readers
 from flowstone_provider.scatter.items import encode_page
 from tests.services import dynamodb
 from tests.support.s3_inventories import listed, write_inventory

@@ -13,7 +13,7 @@ from airflow.sdk.lineage import HookLineageCollector
 from flowstone_provider import airflow_asset, lineage
 from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.hooks.file import FileIOManager
-from flowstone_provider.hooks.io_manager import create_io_manager
+from flowstone_provider.registry import create_io_manager
 
 
 @pytest.fixture

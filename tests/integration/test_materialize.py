@@ -11,7 +11,7 @@ from airflow.sdk import DAG, Param, task
 
 from flowstone_provider import AssetExistsSensor, CopyAssetOperator, DeleteAssetOperator, load
 from flowstone_provider.contracts.io_manager import AssetKey
-from flowstone_provider.hooks.io_manager import create_io_manager
+from flowstone_provider.registry import create_io_manager
 from tests.support.dags import numbers, pulled, run_dag, states
 
 

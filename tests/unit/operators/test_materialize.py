@@ -19,7 +19,10 @@ from flowstone_provider import (
     airflow_asset,
 )
 from flowstone_provider.errors import AssetError, OptionsError, PartitionError, UnknownNameError
+from flowstone_provider.hooks.annotations import type_name
 from flowstone_provider.operators._asset import asset_key
+from flowstone_provider.operators.asset import _signature
+from flowstone_provider.operators.into import store_results
 
 OUTLET = Asset("flowstone://file/numbers/all")
 
@@ -103,8 +106,12 @@ def test_the_partition_is_what_is_given_or_else_that_of_the_run(given, of_run, e
 
 
 def test_a_partition_that_is_none_is_said():
-    with pytest.raises(PartitionError, match=r"of a is an empty text: its template found nothing, as {{ ds }} does"):
-        asset_key("a", "", {})
+    of_run = {"dag_run": SimpleNamespace(partition_key="eu")}
+    for nothing in ("", None, "None", ("eu", "None"), ["eu", None], ("", "us")):
+        with pytest.raises(PartitionError, match=r"of a is .*: its template, or the task .* as {{ ds }} does"):
+            asset_key("a", nothing, of_run, given=True)
+    with pytest.raises(PartitionError, match="the partition of a is None"):
+        store_results({"asset": "a", "partition": None}, {}, {})
     with pytest.raises(PartitionError, match=r"key 'eu west' .* give partition=\"{{ dag_run.partition_key }}\""):
         asset_key("a", None, {"dag_run": SimpleNamespace(partition_key="eu west")})
 
@@ -153,6 +160,22 @@ def test_so_does_one_of_an_operator_and_of_into(settings, error, message):
             CopyAssetOperator(task_id="copy", to_io_manager="memory", **settings)
         with pytest.raises(error, match=message):
             task.scatter(items=[1], into=settings)(lambda item: item)
+
+
+class DataFrame:
+    """As if it were imported from polars."""
+
+    __module__ = "polars.dataframe.frame"
+
+
+def test_annotations_are_what_they_name_also_when_they_are_postponed():
+    def takes(table: DataFrame, other: list[DataFrame]): ...
+
+    def knows_less(table: DataFrame, other: OnlyForTypeCheckers): ...  # noqa: F821
+
+    assert type_name(_signature(takes).parameters["table"].annotation) == "polars.DataFrame"
+    assert _signature(takes).parameters["other"].annotation == list[DataFrame]
+    assert type_name(_signature(knows_less).parameters["table"].annotation) == "pandas.DataFrame"
 
 
 def test_an_alias_with_options_that_do_not_fit_fails_when_the_dag_is_parsed(configure):
