@@ -22,7 +22,7 @@ from flowstone_provider.errors import (
     StorageAccessError,
     StorageError,
 )
-from flowstone_provider.hooks import _s3_files
+from flowstone_provider.hooks import _parts, _s3_files
 from flowstone_provider.hooks.resources import AirflowResources
 from flowstone_provider.hooks.s3 import S3IOManager
 from tests.services.s3 import CONNECTION_ID
@@ -43,7 +43,8 @@ KEY = AssetKey("numbers", "eu")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(_s3_files, "_PART", PART)
+    monkeypatch.setattr(_s3_files, "PART", PART)
+    monkeypatch.setattr(_parts, "PART", PART)
 
 
 @pytest.fixture
@@ -93,17 +94,7 @@ class TestRequests:
         manager.store(KEY, LARGE)
         parts = [headers for operation, headers in asked if operation == "UploadPart"]
         assert len(parts) == 3
-        assert all("x-amz-checksum-crc32" in headers for headers in parts)
-
-    def test_parts_grow_so_that_any_object_is_possible(self, monkeypatch):
-        monkeypatch.setattr(_s3_files, "_PART", 8)
-        chunk = bytes(range(256))
-        parts = [*_s3_files._parts(chunk[: n % 256] for n in range(2_000))]
-        assert b"".join(parts) == b"".join(chunk[: n % 256] for n in range(2_000))
-        sent = 0
-        for part in parts[:-1]:
-            assert len(part) == max(8, sent // 1_000)
-            sent += len(part)
+        assert all("x-amz-checksum-sha256" in headers for headers in parts)
 
     def test_a_load_that_is_given_up_ends_its_threads(self, made):
         manager = made()
