@@ -146,7 +146,8 @@ class AirflowParallelCoordinator(ParallelCoordinator):
 
     def states(self, tasks: Iterable[str]) -> States:
         """The states of all instances of some tasks; of a mapped task group, of the join's own index."""
-        alone, mapped = [], []
+        alone: list[str] = []
+        mapped: list[str] = []
         for task in tasks:
             (mapped if self._is_mapped(task) else alone).append(task)
         found: dict[str, dict[int, str | None]] = {}

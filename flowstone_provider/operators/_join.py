@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import BaseOperator
@@ -91,7 +91,7 @@ class ParallelJoinOperator(BaseOperator):
             branches=self.branches,
         )
 
-    def _wait(self, coordinator: str, group: ParallelGroup) -> None:
+    def _wait(self, coordinator: str, group: ParallelGroup) -> NoReturn:
         from flowstone_provider.triggers.parallel import ParallelTrigger
 
         if _runs_in_process():
@@ -99,7 +99,7 @@ class ParallelJoinOperator(BaseOperator):
                 from airflow.sdk.exceptions import AirflowRescheduleException
             except ImportError:  # Airflow 3.1
                 from airflow.exceptions import AirflowRescheduleException
-            raise AirflowRescheduleException(datetime.now(timezone.utc))
+            raise AirflowRescheduleException(datetime.now(timezone.utc))  # type: ignore[no-untyped-call]
         log.info("waiting for branches of %s, without a worker", self.group_id)
         self.defer(trigger=ParallelTrigger(coordinator, group.dump()), method_name="resume")
 

@@ -145,7 +145,7 @@ class ParallelTaskGroup(TaskGroup):
             if _type is None:
                 self._joined = self._make_join()
         finally:
-            super().__exit__(_type, _value, _tb)
+            super().__exit__(_type, _value, _tb)  # type: ignore[no-untyped-call]
 
     def _make_join(self) -> ParallelJoinOperator:
         branches = tuple(self._branches())

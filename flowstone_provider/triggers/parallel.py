@@ -30,7 +30,7 @@ class ParallelTrigger(BaseTrigger):
     """
 
     def __init__(self, coordinator: str, group: dict[str, Any]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.coordinator = coordinator
         self.group = group
 
@@ -48,7 +48,7 @@ class ParallelTrigger(BaseTrigger):
         while not await sync_to_async(coordinator.ready)():
             await asyncio.sleep(min(pause, _until_next_timeout(group)))
             pause = min(1.5 * pause, _LONGEST_PAUSE)
-        yield TriggerEvent({"started": group.started})
+        yield TriggerEvent({"started": group.started})  # type: ignore[no-untyped-call]
 
     def _coordinator(self, group: ParallelGroup) -> ParallelCoordinator:
         return registry.parallel_coordinators.resolve(self.coordinator).cls(group, storage())

@@ -48,9 +48,9 @@ def killed(run: Run) -> Run:
     (called,) = wait_until(
         lambda: (run.folder / "joins").exists() and run.notes("joins"), timeout=60, what="the join was not called"
     )
-    assert state(run, "enrich.weather.work") == "running", "it is late, and goes on"
+    assert state(run, "enrich.météo.work") == "running", "it is late, and goes on"
     release(run, "weather")
-    wait(run, "enrich.weather.work", "success")
+    wait(run, "enrich.météo.work", "success")
     os.kill(called["pid"], signal.SIGKILL)
     wait_until(
         lambda: not psutil.pid_exists(called["pid"]) or psutil.Process(called["pid"]).status() == psutil.STATUS_ZOMBIE,
@@ -65,14 +65,14 @@ def killed(run: Run) -> Run:
     return run
 
 
-LATE = {"prices": "succeeded", "weather": "timed_out", "news": "failed"}
+LATE = {"prices": "succeeded", "météo": "timed_out", "news": "failed"}
 
 
 def test_a_late_branch_is_not_waited_for_and_a_killed_join_gives_the_same(killed):
     assert [{k: v for k, v in called.items() if k != "pid"} for called in killed.notes("joins")] == [LATE, LATE]
     assert killed.xcom("enrich.join") == LATE
     assert killed.outcomes("enrich.join") == [("success", 2)]
-    assert killed.outcomes("enrich.weather.work") == [("success", 1)]
+    assert killed.outcomes("enrich.météo.work") == [("success", 1)]
     assert killed.outcomes("after") == [("success", 1)]
 
 

@@ -9,7 +9,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import DAG, TaskGroup, task, task_group
 
-from flowstone_provider import BranchOutcome, ParallelTaskGroup, load, telemetry
+from flowstone_provider import BranchOutcome, ParallelTaskGroup, load, registry, telemetry
+from flowstone_provider.contracts.parallel import ParallelCoordinator
 from tests.support.dags import pulled, run_dag, states
 
 PARTIAL = {"failure_mode": "partial"}
@@ -172,6 +173,10 @@ def test_what_is_before_a_group_and_does_not_succeed(timeout):
     def choose():
         return "chosen"
 
+    @task.route
+    def route():
+        return "routed"
+
     with DAG("before", schedule=None) as dag:
         after(fail(), "failed")
         after(skip(), "skipped")
@@ -180,8 +185,11 @@ def test_what_is_before_a_group_and_does_not_succeed(timeout):
         chosen = choose()
         after(chosen, "not_chosen")
         after(chosen, "chosen")
+        routed = route()
+        after(routed, "not_routed")
+        after(routed, "routed")
     found = states(run_dag(dag))
-    groups = ("failed", "skipped", "stopped", "stopped_next", "not_chosen", "chosen")
+    groups = ("failed", "skipped", "stopped", "stopped_next", "not_chosen", "chosen", "not_routed", "routed")
     joins = {name: (found[f"{name}.join"], found[f"after_{name}"]) for name in groups}
     assert joins == {
         "failed": ("failed", "upstream_failed"),
@@ -190,6 +198,8 @@ def test_what_is_before_a_group_and_does_not_succeed(timeout):
         "stopped_next": ("skipped", "skipped"),
         "not_chosen": ("skipped", "skipped"),
         "chosen": ("success", "success"),
+        "not_routed": ("skipped", "skipped"),
+        "routed": ("success", "success"),
     }
 
 
@@ -281,3 +291,26 @@ def test_the_join_tells_what_came(monkeypatch, storage):
     assert about == {"dag_id": "told.dag", "run_id": run.run_id, "group_id": "g"}
     (kept,) = storage.rglob("started.json")
     assert kept.relative_to(storage).parts[0] == "told.dag"
+
+
+class Elsewhere(ParallelCoordinator):
+    """Knows of the branches without asking Airflow."""
+
+    def ready(self):
+        return True
+
+    def outcomes(self):
+        return {
+            branch.name: BranchOutcome("succeeded", value=f"{branch.name} of {self.group.run_id}")
+            for branch in self.group.branches
+        }
+
+
+def test_another_coordinator_is_asked(configure):
+    registry.parallel_coordinators.register("elsewhere", Elsewhere)
+    configure("parallel", "elsewhere")
+    with DAG("elsewhere", schedule=None) as dag, ParallelTaskGroup("g") as group, group.branch("a"):
+        give(1)
+    run = run_dag(dag)
+    registry.parallel_coordinators.unregister("elsewhere")
+    assert pulled(run, "g.join")["a"]["value"] == f"a of {run.run_id}"

@@ -38,7 +38,7 @@ def test_importing_what_a_dag_needs_loads_no_data_library():
 
 DAG_FILE = """
 from airflow.sdk import DAG, task
-from flowstone_provider import Batching, ItemRetry, RateLimit, Tolerance, source
+from flowstone_provider import Batching, ItemRetry, ParallelTaskGroup, RateLimit, Tolerance, source
 
 def pages(checkpoint):
     yield [1, 2], {}
@@ -60,7 +60,12 @@ with DAG("d", schedule=None) as dag:
     )
     def work(item, rates, ti): ...
 
-    work(rates=rates())
+    with ParallelTaskGroup("g") as group:
+        group.join(lambda outcomes: outcomes, task_id="combine")
+        with group.branch("a", timeout=60):
+            rates()
+
+    work(rates=rates()) >> group
 
 import json
 from airflow.serialization.serialized_objects import {serializer}

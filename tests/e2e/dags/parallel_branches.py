@@ -44,7 +44,7 @@ def parallel_branches():
     with ParallelTaskGroup("enrich", failure_mode="partial") as enrich:
         with enrich.branch("prices"):
             work("prices")
-        with enrich.branch("weather", required=False, timeout=LATE):
+        with enrich.branch("météo", required=False, timeout=LATE):
             work("weather")
         with enrich.branch("news", required=False):
             work("news")
