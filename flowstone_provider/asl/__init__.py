@@ -58,8 +58,10 @@ def _written(module: Module, graph: Graph, dag_id: str) -> str:
     tasks = Tasks(module, variables=graph.assigns())
     flow = Flow(tasks, graph)
     start = module.name("execution")
-    first = module.use("execution_input")
-    if tasks.variables:
+    first = "execution_input"
+    if not tasks.variables:
+        module.use(first)
+    else:
         first = module.function(
             module.name("execution", "start"),
             ["dag_run=None"],

@@ -146,8 +146,8 @@ def named_error(name, cause):
         '''
 def error_output(error):
     """An error as Step Functions gives it: {"Error", "Cause"}."""
-    name = type(error).__name__
-    return {"Error": "States.Timeout" if name == "AirflowTaskTimeout" else name, "Cause": str(error)}
+    name = type(error.__cause__ or error).__name__
+    return {"Error": "States.Timeout" if "Timeout" in name else name, "Cause": str(error)}
 ''',
     ),
     "lambda_error_output": (
@@ -155,10 +155,11 @@ def error_output(error):
         '''
 def error_output(error):
     """An error as Step Functions gives it: {"Error", "Cause"}; that of a Lambda function by its own name."""
-    name = type(error).__name__
-    if len(error.args) > 1 and isinstance(error.args[1], dict) and "Payload" in error.args[1]:
-        return {"Error": json.loads(error.args[1]["Payload"]).get("errorType", name), "Cause": error.args[1]["Payload"]}
-    return {"Error": "States.Timeout" if name == "AirflowTaskTimeout" else name, "Cause": str(error)}
+    name = type(error.__cause__ or error).__name__
+    response = error.args[1] if len(error.args) > 1 else None
+    if isinstance(response, dict) and "Payload" in response:
+        return {"Error": json.loads(response["Payload"]).get("errorType", name), "Cause": response["Payload"]}
+    return {"Error": "States.Timeout" if "Timeout" in name else name, "Cause": str(error)}
 ''',
     ),
     "keep_error": (
@@ -237,7 +238,6 @@ _FROM = {
     "AirflowFailException": "airflow.providers.common.compat.sdk",
     "AwsBaseHook": "airflow.providers.amazon.aws.hooks.base_aws",
     "DateTimeSensorAsync": "airflow.providers.standard.sensors.date_time",
-    "WaitSensor": "airflow.providers.standard.sensors.time_delta",
     "TaskGroup": "airflow.sdk",
     "dag": "airflow.sdk",
     "get_current_context": "airflow.sdk",

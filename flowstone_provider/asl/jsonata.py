@@ -6,6 +6,7 @@ the user's) is left to a person.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 
@@ -80,6 +81,7 @@ class _Parser:
         self._tokens = tokens
         self._at = 0
         self._scope = scope
+        self._texts: dict[str, tuple[str, ...]] = {}
 
     @property
     def token(self) -> Token:
@@ -109,6 +111,7 @@ class _Parser:
                 left = f"({left} {python} {right})" if python else self._joined(left, right)
             elif self._sees("?") and power < 20:
                 self._next()
+                left = _perhaps(left)
                 yes = self.expression(0)
                 no = "None"
                 if self._sees(":"):
@@ -119,8 +122,13 @@ class _Parser:
                 return left
 
     def _joined(self, left: str, right: str) -> str:
-        sides = (each if each[0] in "'\"" else f"{self._scope.use('text')}({each})" for each in (left, right))
-        return f"({' + '.join(sides)})"
+        """Texts behind one another: a template with what stands between its own texts."""
+        parts = [part for side in (left, right) for part in self._texts.get(side, (side,))]
+        template = "".join(_literal_text(part) or "{}" for part in parts)
+        values = [f"{self._scope.use('text')}({part})" for part in parts if _literal_text(part) is None]
+        python = f"{template!r}.format({', '.join(values)})"
+        self._texts[python] = tuple(parts)
+        return python
 
     def _operand(self) -> str:
         kind, text = self._next()
@@ -234,6 +242,21 @@ class _Parser:
                 return f"{self._scope.use('every')}({', '.join([base, *map(repr, names[1:])])})"
         self._at = start
         return None
+
+
+def _literal_text(python: str) -> str | None:
+    """A literal text as part of a template; ``None`` for what is none."""
+    try:
+        value = ast.literal_eval(python)
+    except (ValueError, SyntaxError):
+        return None
+    return value.replace("{", "{{").replace("}", "}}") if isinstance(value, str) and value else None
+
+
+def _perhaps(path: str) -> str:
+    """A path as the test of ``?``: in JSONata a field that is missing is false."""
+    match = re.fullmatch(r"(\w+(?:\['[^'\[\]]*'\])*)\[('[^'\[\]]*')\]", path)
+    return f"{match[1]}.get({match[2]})" if match else path
 
 
 def _unescaped(text: str) -> str:

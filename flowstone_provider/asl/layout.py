@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 _WIDTH = 120
 
@@ -27,7 +28,10 @@ def comment(text: str) -> str:
 
 def laid_out(source: str) -> str:
     """The same program, formatted; see `COMMENT` for its comments and empty lines."""
-    lines = list(_body(ast.parse(source).body, 0, module=True))
+    tree = ast.parse(source)
+    for _ in range(2):  # what reads a variable may itself go
+        tree = _Tidy().visit(tree)
+    lines = list(_body(tree.body, 0, module=True))
     return "\n".join(lines) + "\n"
 
 
@@ -57,8 +61,62 @@ class _Strings(ast.NodeTransformer):
         return ast.Name(id=f"__string_{len(self.texts) - 1}__", ctx=ast.Load())
 
 
+class _Tidy(ast.NodeTransformer):
+    """Leaves out variables that nothing reads, and writes ``x not in y`` for ``not x in y``."""
+
+    _OPPOSITE: ClassVar[dict[type[ast.cmpop], type[ast.cmpop]]] = {
+        ast.In: ast.NotIn,
+        ast.Is: ast.IsNot,
+        ast.Eq: ast.NotEq,
+    }
+
+    def __init__(self) -> None:
+        self._read: set[str] = set()
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """What a function reads, those within it included."""
+        before = self._read
+        names = (each for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load))
+        self._read = before | {each.id for each in names}
+        self.generic_visit(node)
+        self._read = before
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
+        """An assignment without the variables that are not read; of a call the call alone."""
+        self.generic_visit(node)
+        target = node.targets[0]
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = zip(target.elts, node.value.elts, strict=True)
+            kept = [(name, value) for name, value in pairs if isinstance(name, ast.Name) and name.id in self._read]
+            if len(kept) == 1:
+                return ast.Assign([kept[0][0]], kept[0][1])
+            return node if kept else None
+        if not isinstance(target, ast.Name) or target.id in self._read:
+            return node
+        return ast.Expr(node.value) if isinstance(node.value, ast.Call) else None
+
+    def visit_With(self, node: ast.With) -> ast.AST:
+        """A group without a name that is not read."""
+        self.generic_visit(node)
+        name = node.items[0].optional_vars
+        if isinstance(name, ast.Name) and name.id not in self._read:
+            node.items[0].optional_vars = None
+        return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        """A comparison that is turned round."""
+        self.generic_visit(node)
+        inner = node.operand
+        if isinstance(node.op, ast.Not) and isinstance(inner, ast.Compare) and type(inner.ops[0]) in self._OPPOSITE:
+            return ast.Compare(inner.left, [self._OPPOSITE[type(inner.ops[0])]()], inner.comparators)
+        return node
+
+
 def _flat(node: ast.AST) -> str:
     """An expression on one line."""
+    if isinstance(node, ast.Starred):
+        return f"*{_flat(node.value)}"
     strings = _Strings()
     text = ast.unparse(strings.visit(ast.parse(ast.unparse(node), mode="eval")))
     return re.sub(r"__string_(\d+)__", lambda match: strings.texts[int(match[1])], text)
@@ -103,27 +161,9 @@ def _bracketed(start: str, end: str, items: Sequence[tuple[str, ast.expr]], inde
     return [*lines, " " * indent + end]
 
 
-def _operators(node: ast.expr) -> list[str] | None:
-    """The lines of a chain of `and`, `or` or `+`, to stand in parentheses."""
-    if isinstance(node, ast.BoolOp):
-        word = "and" if isinstance(node.op, ast.And) else "or"
-        parts = [
-            f"({_flat(each)})" if word == "and" and isinstance(each, ast.BoolOp) else _flat(each)
-            for each in node.values
-        ]
-        return [parts[0], *(f"{word} {part}" for part in parts[1:])]
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return [*(_operators(node.left) or [_flat(node.left)]), f"+ {_flat(node.right)}"]
-    return None
-
-
 def _line(indent: int, start: str, node: ast.expr, end: str = "") -> Iterator[str]:
     """A statement of words around one expression."""
     lines = _expression(node, indent, len(start), len(end))
-    too_long = len(lines) == 1 and indent + len(start) + len(lines[0]) + len(end) > _WIDTH
-    parts = _operators(node) if too_long else None
-    if parts is not None:
-        lines = ["(", *(" " * (indent + 4) + part for part in parts), " " * indent + ")"]
     lines[0] = " " * indent + start + lines[0]
     lines[-1] += end
     yield from lines
@@ -208,6 +248,16 @@ def _with(node: ast.With, indent: int) -> Iterator[str]:
 
 
 def _if(node: ast.If, indent: int) -> Iterator[str]:
+    test = node.test
+    if isinstance(test, ast.BoolOp) and indent + len(_flat(test)) + len("if :") > _WIDTH:
+        first, rest = test.values[0], test.values[1:]
+        more = rest[0] if len(rest) == 1 else ast.BoolOp(test.op, rest)
+        if isinstance(test.op, ast.And):
+            yield from _if(ast.If(first, [ast.If(more, node.body, [])], []), indent)
+        else:
+            for each in (first, more):
+                yield from _if(ast.If(each, node.body, []), indent)
+        return
     yield from _line(indent, "if ", node.test, ":")
     yield from _body(node.body, indent + 4)
 

@@ -11,7 +11,7 @@ from flowstone_provider.asl.model import Map, Task, Worker
 from flowstone_provider.asl.module import Module
 from flowstone_provider.asl.payload import expression, is_static, template
 from flowstone_provider.asl.scope import Scope
-from flowstone_provider.asl.shaping import ANY_ERROR, entering, shapes_result, task_settings
+from flowstone_provider.asl.shaping import ANY_ERROR, entering, keeps_input, shapes_result, task_settings
 from flowstone_provider.asl.sources import LISTED, source_of
 from flowstone_provider.asl.tasks import Tasks, Written, grouped, is_jinja
 
@@ -40,29 +40,26 @@ class Maps:
         items = self._items(name, id_, state, given, before, ids)
         function, batch_input = self._function(name, id_, state)
         options = self._options(name, id_, state, given, before)
-        whole = state.result_writer is not None and not shapes_result(state) and not self.tasks.variables
-        alone = not before and whole
-        words = [f"items={items}", f"group_id={id_ if alone else 'scatter'!r}", *options]
-        call = (
-            f"{module.use('task')}.scatter({', '.join(words)})({function})({batch_input}{given if batch_input else ''})"
-        )
-        module.report.translated.append(
-            f"{name} (Map): @task.scatter, {function}() for each {'batch' if state.item_batcher else 'item'}"
-        )
-        self._remarks(name, state)
-        if alone:
-            value = module.name(id_, "output")
-            return Written([f"{value} = {call}"], value, value, tasks=[f"{id_}.gather"])
-        scatter = module.name(id_, "scatter")
-        before.append(f"{scatter} = {call}")
-        value = scatter
+        decorator, scatter = module.name(id_, "scattered"), module.name(id_, "scatter")
+        words = ", ".join([f"items={items}", "group_id='scatter'", *options])
+        before += [
+            f"{decorator} = {module.use('task')}.scatter({words})",
+            f"{scatter} = {decorator}({function})({batch_input}{given if batch_input else ''})",
+        ]
         ids.append(f"{id_}.scatter.gather")
-        if not whole:
-            result = self.tasks.shaped(name, id_, state, self._result(state))
-            value = module.name(id_, "output")
-            before.append(f"{value} = {result}({given}, {scatter})")
-            ids.append(f"{id_}.{result}")
-        return Written(grouped(module.use("TaskGroup"), id_, before), value, id_, tasks=ids)
+        each = "batch" if state.item_batcher else "item"
+        module.report.translated.append(f"{name} (Map): @task.scatter, {function}() for each {each}")
+        self._remarks(name, state)
+        group = module.use("TaskGroup")
+        if keeps_input(state):
+            return Written(grouped(group, id_, before), given, id_, last=id_, tasks=ids)
+        if state.result_writer is not None and not shapes_result(state) and not self.tasks.variables:
+            return Written(grouped(group, id_, before), scatter, id_, tasks=ids)
+        result = self.tasks.shaped(name, id_, state, self._result(state))
+        value = module.name(id_, "output")
+        before.append(f"{value} = {result}({given}, {scatter})")
+        ids.append(f"{id_}.{result}")
+        return Written(grouped(group, id_, before), value, id_, tasks=ids)
 
     def _result(self, state: Map) -> str:
         """Step Functions' result of a Map, of the scatter's: the list of what the machines returned."""

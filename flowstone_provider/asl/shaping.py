@@ -63,8 +63,10 @@ def leaving(module: Module, scope: Scope, state: State, result: str, raw: str) -
         if works:
             out.value = placed(module, scope, getattr(state, "result_path", "$"), out.value, raw)
         if state.output_path != "$":
-            out.statements.append(f"output = {out.value}")
-            out.value = path(module, scope.but(data="output"), state.output_path, "OutputPath")
+            if not out.value.isidentifier():
+                out.statements.append(f"output = {out.value}")
+                out.value = "output"
+            out.value = path(module, scope.but(data=out.value), state.output_path, "OutputPath")
     if state.assign:
         # Output and Assign both see the variables as they were.
         out.statements += [f"output = {out.value}"] if out.value != "output" else []
@@ -79,6 +81,12 @@ def assignment(module: Module, scope: Scope, state: State, assign: dict[str, Any
     """The statement that assigns variables."""
     values = template(module, scope, state.query_language, assign, "Assign")
     return "variables = {**variables, " + values[1:]
+
+
+def keeps_input(state: State) -> bool:
+    """Whether the state hands on its input, and drops its result."""
+    dropped = isinstance(state, Worker) and state.has("result_path") and state.result_path is None
+    return dropped and state.output_path == "$" and not state.assign and state.query_language == "JSONPath"
 
 
 def shapes_result(state: State) -> bool:

@@ -20,8 +20,8 @@ from flowstone_provider.asl.shaping import (
     payload,
 )
 
-# Airflow reads a file for a template that ends so.
-_FILES = (".sql", ".json", ".sh", ".bash", ".txt", ".html", ".md", ".yaml", ".yml", ".hql", ".ddl", ".py")
+# An operator of the Amazon provider reads a file for a template that ends so.
+FILES = (".sql", ".json", ".py")
 
 
 @dataclass
@@ -94,9 +94,8 @@ class Tasks:
         scope = self.scope(name)
         if isinstance(state, Fail):
             error, cause = fail_arguments(self.module, scope, state)
-            text = f"{self.module.use('AirflowFailException')}('{{}}: {{}}'.format({error}, {cause}))"
-            if error.startswith("'") and cause.startswith("'"):
-                text = f"{self.module.use('AirflowFailException')}({json_text(error, cause)!r})"
+            message = message_of(error, cause)
+            text = f"{self.module.use('AirflowFailException')}({message})"
             self.function(id_, doc_of(name, state), [f"raise {text}"])
         else:
             lines, inner = entering(self.module, scope, state)
@@ -138,8 +137,9 @@ class Tasks:
         fixed = is_static(getattr(state, times[0]) if times else 0, state.query_language)
         module.report.translated.append(f"{name} (Wait): a sensor that holds no worker")
         if times in (["seconds"], []) and fixed and not changes_input(state):
-            sensor = f"{module.use('WaitSensor')}(task_id={id_!r}, time_to_wait={module.use('timedelta')}"
-            line = f"{id_} = {sensor}(seconds={state.seconds or 0}), deferrable=True)"
+            # Rendered when the task starts. WaitSensor does the same, but not in `dag.test()`.
+            target = f"{{{{ (ti.start_date + macros.timedelta(seconds={state.seconds or 0})).isoformat() }}}}"
+            line = f"{id_} = {module.use('DateTimeSensorAsync')}(task_id={id_!r}, target_time={target!r})"
             return Written([line], given, id_, last=id_, tasks=[id_])
         until = module.name(id_, "until")
         scope = self.scope(name)
@@ -170,13 +170,13 @@ class Tasks:
         return Written(grouped(group, id_, inside), value, id_, tasks=[f"{id_}.{output}"])
 
 
-def is_jinja(value: Any) -> bool:
-    """Whether Airflow would see a template, or the name of a file with one, in a literal."""
+def is_jinja(value: Any, files: tuple[str, ...] = ()) -> bool:
+    """Whether Airflow would see a template in a literal, or the name of a file with one."""
     if isinstance(value, dict):
-        return any(is_jinja(each) for pair in value.items() for each in pair)
+        return any(is_jinja(each, files) for pair in value.items() for each in pair)
     if isinstance(value, list):
-        return any(map(is_jinja, value))
-    return isinstance(value, str) and (any(sign in value for sign in ("{{", "{%", "{#")) or value.endswith(_FILES))
+        return any(is_jinja(each, files) for each in value)
+    return isinstance(value, str) and (any(sign in value for sign in ("{{", "{%", "{#")) or value.endswith(files))
 
 
 def decorated(decorator: str, settings: Sequence[str]) -> str:
@@ -189,7 +189,18 @@ def grouped(group: str, id_: str, lines: Sequence[str]) -> list[str]:
     return [f"with {group}({id_!r}) as {id_}:", *indented(lines)]
 
 
-def json_text(error: str, cause: str) -> str:
-    """The message of a failure whose parts are literals."""
-    parts = [str(ast.literal_eval(part)) for part in (error, cause)]
-    return ": ".join(part for part in parts if part)
+def message_of(error: str, cause: str) -> str:
+    """The message of a failure, as Python; a literal when both its parts are."""
+    known = [_literal(part) for part in (error, cause)]
+    if None not in known:
+        return repr(": ".join(str(part) for part in known if part))
+    template = ": ".join("{}" if part is None else part.replace("{", "{{").replace("}", "}}") for part in known)
+    values = [python for python, part in zip((error, cause), known, strict=True) if part is None]
+    return f"{template!r}.format({', '.join(values)})"
+
+
+def _literal(python: str) -> str | None:
+    try:
+        return str(ast.literal_eval(python))
+    except (ValueError, SyntaxError):
+        return None

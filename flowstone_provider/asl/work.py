@@ -18,8 +18,13 @@ from flowstone_provider.asl.services import (
     parse_resource,
     renamed,
 )
-from flowstone_provider.asl.shaping import doc_of, entering, leaving, shapes_result, task_settings
-from flowstone_provider.asl.tasks import Tasks, Written, decorated, grouped, is_jinja
+from flowstone_provider.asl.shaping import doc_of, entering, keeps_input, leaving, shapes_result, task_settings
+from flowstone_provider.asl.tasks import FILES, Tasks, Written, decorated, grouped, is_jinja
+
+# Operators whose output tells all that Step Functions would.
+_WHOLE = ("LambdaInvokeFunctionOperator", "SnsPublishOperator", "SqsPublishOperator")
+# Of a boto3 client the parameter that is a text, and may be JSON in a state machine.
+_TEXTS = {"lambda": "Payload", "sqs": "MessageBody", "sns": "Message", "stepfunctions": "input"}
 
 
 def write_task(tasks: Tasks, name: str, id_: str, state: Task, given: str) -> Written:
@@ -29,7 +34,7 @@ def write_task(tasks: Tasks, name: str, id_: str, state: Task, given: str) -> Wr
         return _gate(tasks, name, id_, state, resource, given)
     parameters = parameters_of(state)
     if resource.kind == "lambda":
-        return _operator(tasks, name, id_, state, _direct(state, resource), given, direct=True)
+        return _operator(tasks, name, id_, state, _direct(state, resource), given)
     operator = operator_for(resource, parameters)
     if operator is not None:
         return _operator(tasks, name, id_, state, (operator, dict(parameters), resource), given)
@@ -58,54 +63,65 @@ def _called(tasks: Tasks, name: str, id_: str, state: Task, resource: Resource, 
 
 
 def _operator(
-    tasks: Tasks,
-    name: str,
-    id_: str,
-    state: Task,
-    what: tuple[Operator, dict[str, Any], Resource],
-    given: str,
-    *,
-    direct: bool = False,
+    tasks: Tasks, name: str, id_: str, state: Task, what: tuple[Operator, dict[str, Any], Resource], given: str
 ) -> Written:
     operator, parameters, resource = what
-    module, scope = tasks.module, tasks.scope(name)
-    lines, inner = entering(module, scope, state)
-    fixed = dict(operator.required or {})
-    dynamic: dict[str, str] = {}
-    for key, value in parameters.items():
-        argument = operator.arguments[key.removesuffix(".$")]
-        static = is_static({key: value}, state.query_language)
-        python = field(module, inner, state.query_language, key, value)
-        if key.removesuffix(".$") in operator.json and not isinstance(value if static else None, str):
-            python = repr(json.dumps(value)) if static else _as_json(module, key, python)
-        if static and not is_jinja(value):
-            fixed[argument] = python
-        else:
-            fixed.pop(argument, None)
-            dynamic[argument] = python
-    inside, ids, settings = [], [], task_settings(module, name, state)
+    module = tasks.module
+    lines, scope = entering(module, tasks.scope(name), state)
+    fixed, dynamic = _operator_arguments(module, scope, state, operator, parameters)
+    inside, ids = [], []
     if dynamic:
-        made = _arguments(tasks, name, id_, lines, dynamic)
-        arguments = module.name(id_, "given")
+        made, arguments = _arguments(tasks, name, id_, lines, dynamic), module.name(id_, "given")
         inside.append(f"{arguments} = {made}({given})")
         ids.append(f"{id_}.{made}")
         one = len(dynamic) == 1
         fixed |= {each: arguments if one else f"{arguments}[{each!r}]" for each in dynamic}
     fixed |= {**(operator.fixed or {}), **_waiting(operator, resource)}
+    module.report.translated.append(f"{name} (Task): {operator.name}")
+    if operator.name not in _WHOLE and not keeps_input(state):
+        module.remark(name, f"its result is what {operator.name} returns, and not the whole answer of AWS")
+    alone = not dynamic and keeps_input(state)
+    words = [f"task_id={id_ if alone else 'call'!r}", *(f"{key}={value}" for key, value in fixed.items())]
+    words += task_settings(module, name, state)
+    made = f"{module.use_operator(operator.name, operator.module)}({', '.join(words)})"
+    if alone:
+        return Written([f"{id_} = {made}"], given, id_, last=id_, tasks=[id_])
     call = module.name(id_, "call")
-    words = ["task_id='call'", *(f"{key}={value}" for key, value in fixed.items()), *settings]
-    inside.append(f"{call} = {module.use_operator(operator.name, operator.module)}({', '.join(words)})")
-    result = "json.loads(result or 'null')" if direct else operator.result
+    inside.append(f"{call} = {made}")
+    ids.append(f"{id_}.call")
+    group = module.use("TaskGroup")
+    if keeps_input(state):
+        return Written(grouped(group, id_, inside), given, id_, last=id_, tasks=ids)
+    result = "json.loads(result or 'null')" if resource.kind == "lambda" else operator.result
     if "json." in result:
         module.use("json")
-    shaped = tasks.shaped(name, id_, state, result)
-    value = module.name(id_, "output")
+    shaped, value = tasks.shaped(name, id_, state, result), module.name(id_, "output")
     inside.append(f"{value} = {shaped}({given}, {call}.output)")
-    ids += [f"{id_}.call", f"{id_}.{shaped}"]
-    module.report.translated.append(f"{name} (Task): {operator.name}")
-    if operator.name not in ("LambdaInvokeFunctionOperator", "SnsPublishOperator", "SqsPublishOperator"):
-        module.remark(name, f"its result is what {operator.name} returns, and not the whole answer of AWS")
-    return Written(grouped(module.use("TaskGroup"), id_, inside), value, id_, tasks=ids)
+    return Written(grouped(group, id_, inside), value, id_, tasks=[*ids, f"{id_}.{shaped}"])
+
+
+def _operator_arguments(
+    module: Module, scope: Scope, state: Task, operator: Operator, parameters: dict[str, Any]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The arguments of an operator that are constants, and those that a task must make, as Python."""
+    fixed, dynamic = dict(operator.required or {}), {}
+    for key, given in parameters.items():
+        parameter = key.removesuffix(".$")
+        argument = operator.arguments[parameter]
+        value = renamed(given, operator.module)
+        static = is_static({key: value}, state.query_language)
+        python = field(module, scope, state.query_language, key, value)
+        if parameter in operator.json and not (static and isinstance(value, str)):
+            python = repr(json.dumps(value)) if static else as_text(module, parameter, python)
+        elif operator.module == "eventbridge" and parameter == "Entries":
+            static, text = False, module.use("text")
+            python = f"[{{**each, 'Detail': {text}(each['Detail'])}} for each in {python}]"
+        if static and not is_jinja(value, FILES):
+            fixed[argument] = python
+        else:
+            fixed.pop(argument, None)
+            dynamic[argument] = python
+    return fixed, dynamic
 
 
 def _arguments(tasks: Tasks, name: str, id_: str, lines: list[str], dynamic: dict[str, str]) -> str:
@@ -130,18 +146,20 @@ def _gate(tasks: Tasks, name: str, id_: str, state: Task, resource: Resource, gi
     else:
         body = [*lines, *to_complete(id_, name)]
     shaped = shapes_result(state) or tasks.variables
-    function = module.name(id_, "ask") if shaped else id_
+    function = module.name(id_, "gate") if shaped else id_
     doc = f"{doc_of(name, state)}\n\nAn HTTP POST of JSON to signal_url ends the wait; its body is the result."
     tasks.function(function, doc, body, ["signal_url"], decorator=decorated("task.signal_gate", settings))
     module.report.translated.append(f"{name} (Task): @task.signal_gate")
     module.remark(name, "who called SendTaskSuccess with the token now posts JSON to the URL that takes its place")
     if not shaped:
         return tasks.single(id_, given)
-    value, call = module.name(id_, "output"), module.name(id_, "signal")
-    result = tasks.shaped(name, id_, state, "result")
-    inside = [f"{call} = {function}({given})", f"{value} = {result}({given}, {call})"]
-    ids = [f"{id_}.{function}", f"{id_}.{result}"]
-    return Written(grouped(module.use("TaskGroup"), id_, inside), value, id_, tasks=ids)
+    call, group = module.name(id_, "signal"), module.use("TaskGroup")
+    lines, ids = [f"{call} = {function}({given})"], [f"{id_}.{function}"]
+    if keeps_input(state):
+        return Written(grouped(group, id_, lines), given, id_, last=id_, tasks=ids)
+    value, result = module.name(id_, "output"), tasks.shaped(name, id_, state, "result")
+    lines.append(f"{value} = {result}({given}, {call})")
+    return Written(grouped(group, id_, lines), value, id_, tasks=[*ids, f"{id_}.{result}"])
 
 
 def parameters_of(state: Task) -> Any:
@@ -163,18 +181,22 @@ def _direct(state: Task, resource: Resource) -> tuple[Operator, dict[str, Any], 
 
 def renamed_payload(module: Module, scope: Scope, state: Task, client: str) -> str:
     """The parameters of a call of boto3, as Python."""
-    given = renamed(parameters_of(state), client)
-    if client == "lambda" and isinstance(given, dict):
-        rest = {key: each for key, each in given.items() if key.removesuffix(".$") != "Payload"}
-        body = [field(module, scope, state.query_language, key, each) for key, each in given.items() if key not in rest]
-        if body:
-            sent = template(module, scope, state.query_language, rest, "parameters")
-            return f"{{**{sent}, 'Payload': {module.use('json')}.dumps({body[0]})}}"
-    return template(module, scope, state.query_language, given, "parameters")
+    given, language = renamed(parameters_of(state), client), state.query_language
+    wanted = _TEXTS.get(client, "")
+    if not isinstance(given, dict) or not any(key.removesuffix(".$") == wanted for key in given):
+        return template(module, scope, language, given, "parameters")
+    pairs = []
+    for key, value in given.items():
+        name, python = key.removesuffix(".$"), field(module, scope, language, key, value)
+        if name == wanted and not (isinstance(value, str) and is_static({key: value}, language)):
+            python = as_text(module, name, python)
+        pairs.append(f"{name!r}: {python}")
+    return "{" + ", ".join(pairs) + "}"
 
 
-def _as_json(module: Module, key: str, python: str) -> str:
-    if key.startswith("Payload"):
+def as_text(module: Module, parameter: str, python: str) -> str:
+    """A message or payload, of which the service wants a text."""
+    if parameter == "Payload":
         return f"{module.use('json')}.dumps({python})"
     return f"{module.use('text')}({python})"
 
