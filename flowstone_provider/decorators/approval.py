@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import task_decorator_factory
 
+from flowstone_provider.errors import OptionsError
 from flowstone_provider.operators._approval import check_approval, check_names
 from flowstone_provider.operators._asset import check_asset, with_outlet
 from flowstone_provider.operators.approval import ApprovalTaskOperator
@@ -29,16 +30,18 @@ class ApprovalTask:
     _airflow_is_task_decorator = True
 
     def __init__(self, function: Callable[..., Any], settings: Mapping[str, Any]) -> None:
+        if told := {"subject", "body"} & settings.keys():
+            raise OptionsError(f"{min(told)} is no option of @task.approval: give it to wait_for_approval(…)")
         check_names("@task.approval", settings, "op_kwargs")
         # Also here, because of a mapped task the operator is made when it runs.
         check_approval(settings)
         self.function = function
         self.settings = dict(settings)
-        self.outlets = settings.get("outlets")
+        self.outlets: dict[str, Any] = {}
         if settings.get("asset") is not None:
             io_manager = settings.get("io_manager", "file")
             check_asset(settings["asset"], io_manager, settings.get("partition"))
-            self.outlets = with_outlet(self.outlets, settings["asset"], io_manager)
+            self.outlets = {"outlets": with_outlet(settings.get("outlets"), settings["asset"], io_manager)}
         update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -70,7 +73,7 @@ class ApprovalTask:
             self.function,
             multiple_outputs=False,
             decorated_operator_class=ApprovalTaskOperator,
-            **{**self.settings, "outlets": self.outlets},
+            **{**self.settings, **self.outlets},
         )
 
 

@@ -93,6 +93,11 @@ class ApproveOperator(ApprovalOperator):
             check_asset(asset, io_manager, partition)
             self.outlets = with_outlet(self.outlets, asset, io_manager)
 
+    @property
+    def serialized_params(self) -> dict[str, Any]:
+        """The fields of the form. OpenLineage's ``enable_lineage`` gives each task a param ``_selective…``: no field."""
+        return {name: field for name, field in super().serialized_params.items() if not name.startswith("_")}
+
     def execute(self, context: Any) -> Any:
         """See `ApproveOperator`. Never returns: the task is resumed in `execute_complete`."""
         with airflow_errors():
@@ -122,6 +127,8 @@ class ApproveOperator(ApprovalOperator):
             request: What `execute` knew. ``dag.test()`` of Airflow older than 3.3 loses it.
         """
         request = request or {"subject": self.subject, "asset": self._reference(context), "asked_at": None}
+        if event.get("params_input"):  # all fields, says Airflow, or none; but who answers by program may not know ours
+            event = {**event, "params_input": {"reason": None, **event["params_input"]}}
         with airflow_errors():
             if event.get("error_type", "timeout") == "timeout":
                 self._record(context, event, request)

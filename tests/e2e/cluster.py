@@ -92,6 +92,7 @@ class Cluster:
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.home / "passwords.json",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in self.passwords),
             "DATABASE__SQL_ALCHEMY_CONN": database.replace("postgresql://", "postgresql+psycopg2://"),
+            "FLOWSTONE__SIGNAL_KEY": secrets.token_urlsafe(32),
             "FLOWSTONE__STORAGE": self.storage.as_uri(),
             "OPENLINEAGE__TRANSPORT": json.dumps(
                 {"type": "file", "log_file_path": str(self.openlineage), "append": True}
@@ -111,10 +112,19 @@ class Cluster:
         self.dags.mkdir(exist_ok=True)
         self.storage.mkdir()
         self.cli("db", "migrate")
-        for name, options in _COMMANDS.items():
-            argv = [sys.executable, "-m", "airflow", name, *options]
+        self._start(*_COMMANDS)
+
+    def _start(self, *names: str) -> None:
+        for name in names:
+            argv = [sys.executable, "-m", "airflow", name, *_COMMANDS[name]]
             self._servers[name] = Server(argv, log=self.home / f"{name}.log", env=self.env, name=name)
         self._servers["api-server"].wait_ready(self._healthy, timeout=120)
+
+    def restart(self, *names: str) -> None:
+        """Kill these components, all at once, and start them again."""
+        for name in names:
+            self._servers[name].stop(signal.SIGKILL)
+        self._start(*names)
 
     def _healthy(self) -> bool:
         with suppress(httpx.TransportError):
@@ -268,6 +278,18 @@ class Cluster:
             return None
 
         return wait_until(there, timeout=timeout, what=lambda: self._describe(dag_id, run_id), poll=_POLL_SECONDS)
+
+    def wait_parked(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> None:
+        """Wait until a task instance waits for an answer or a signal, and the scheduler has seen its process end.
+
+        Airflow takes a task for dead that was resumed and queued again before its scheduler saw that: no person is so
+        quick, but a test is.
+        """
+        waiting = ("awaiting_input", "deferred")  # the latter before Airflow 3.3
+        self.wait_task(dag_id, run_id, task_id, map_index, states=waiting)
+        seen = f"TaskInstance Finished: dag_id={dag_id}, task_id={task_id}, run_id={run_id}, map_index={map_index},"
+        log = self.home / "scheduler.log"
+        wait_until(lambda: seen in log.read_text(), timeout=60, what=f"the scheduler did not see {task_id} end")
 
     def clear(
         self,

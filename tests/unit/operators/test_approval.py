@@ -86,8 +86,8 @@ def test_a_field_of_the_form_is_there_already():
             approve("Sure?", params={"reason": "why"})
         with pytest.raises(TypeError, match="subject"):
             approve()
-    with pytest.raises(OptionsError, match="@task.approval has no option 'subject'"):
-        task.approval(subject="Sure?")
+    with pytest.raises(OptionsError, match=r"subject is no option of @task.approval: give it to wait_for_approval"):
+        task.approval(subject="Sure?")(lambda: None)
 
 
 def test_approve_is_one_task_with_a_form_and_the_asset_as_outlet():
@@ -146,6 +146,19 @@ def test_the_answer_becomes_the_decision(told):
     assert asked == ("flowstone.approval.ask", {}, ABOUT)
     assert (name, about) == ("flowstone.approval.decide", {**ABOUT, "verdict": "approved"})
     assert 0 <= measured["seconds"] < 60
+
+
+def test_who_answers_by_program_need_not_know_our_field_nor_openlineage_s(told):
+    with DAG("d"):
+        operator = ApproveOperator(task_id="t", subject="Sure?", params={"ticket": Param("", type="string")})
+    operator.params["_selective_enable_ol"] = True  # as OpenLineage's enable_lineage does
+    assert operator.serialized_params.keys() == {"reason", "ticket"}
+    context = context_of(operator)
+    event = {**answer("Approve"), "params_input": {"ticket": "T-1"}}
+    decision = operator.execute_complete(context, event=event, **parked(operator, context))
+    assert (decision["reason"], decision["params"]) == (None, {"ticket": "T-1"})
+    with pytest.raises(ValueError, match="does not match"):
+        operator.execute_complete(context, event={**event, "params_input": {"tickte": "T-1"}})
 
 
 def test_a_rejection_leaves_its_decision_in_xcom_however_it_ends(told):
