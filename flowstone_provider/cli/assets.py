@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -14,85 +13,60 @@ from flowstone_provider.cli import _keys, backfill
 from flowstone_provider.cli._common import age, friendly, manager_of, output, remark, say, say_table
 from flowstone_provider.contracts.io_manager import AssetKey, StoredAsset
 from flowstone_provider.contracts.partition import decode, encode
-from flowstone_provider.errors import AssetNotFoundError
-
-# How many partitions a message names.
-_NAMED = 10
 
 
 def commands() -> tuple[Any, ...]:
     """The commands of the group ``assets``."""
-    from airflow.cli.cli_config import ARG_VERBOSE, ActionCommand, Arg
+    from airflow.cli.cli_config import Arg
 
     asset = Arg(("asset",), help="The asset")
+    partition = Arg(("--partition",), help="The partition's text", default=None)
     manager = Arg(("--io-manager",), help="The IO manager's name, or an alias of it (default: file)", default="file")
+    older = Arg(
+        ("--older-than",),
+        help="Written longer ago: 1d, 12h; longer than any store takes",
+        type=age,
+        required=True,
+    )
     return (
-        ActionCommand(
-            name="list",
-            help="The assets that have a value",
-            func=friendly(list_assets),
-            args=(manager, output(), ARG_VERBOSE),
+        _command("list", list_assets, "The assets that have a value", manager, output()),
+        _command(
+            "show",
+            show,
+            "What is stored of an asset or a partition: rows, bytes, checksum, schema",
+            *(asset, partition, manager, output()),
         ),
-        ActionCommand(
-            name="show",
-            help="What is stored of an asset or a partition: rows, bytes, checksum, schema",
-            func=friendly(show),
-            args=(
-                asset,
-                Arg(("--partition",), help="The partition's text", default=None),
-                manager,
-                output(),
-                ARG_VERBOSE,
-            ),
-        ),
-        ActionCommand(
-            name="partitions",
-            help="The partitions of an asset",
-            func=friendly(partitions),
-            args=(asset, manager, output(), ARG_VERBOSE),
-        ),
-        ActionCommand(
-            name="missing",
-            help="The partitions that should be there and are not",
+        _command("partitions", partitions, "The partitions of an asset", asset, manager, output()),
+        _command(
+            "missing",
+            missing,
+            "The partitions that should be there and are not",
+            *(asset, *_keys.arguments(), manager, output()),
             description="Prints a partition's text in each line, for --keys @- of another command.",
-            func=friendly(missing),
-            args=(asset, *_keys.arguments(), manager, output(), ARG_VERBOSE),
         ),
-        ActionCommand(
-            name="backfill",
-            help="A DAG run for each of some partitions",
+        _command(
+            "backfill",
+            backfill.backfill,
+            "A DAG run for each of some partitions",
+            *backfill.arguments(manager),
             description="Makes a DAG run for each partition that is named and has none. A run gets its partition as "
             "conf, {'partition': …}, and as partition key where the DAG takes one.",
-            func=friendly(backfill.backfill),
-            args=(
-                Arg(("dag_id",), help="The DAG"),
-                *_keys.arguments(),
-                Arg(("--missing",), help="Of these partitions only those that this asset lacks", metavar="ASSET"),
-                manager,
-                Arg(("--again",), help="Also for partitions that have a run", action="store_true"),
-                Arg(("--dry-run",), help="Only say what would be done", action="store_true"),
-                output(),
-                ARG_VERBOSE,
-            ),
         ),
-        ActionCommand(
-            name="clean",
-            help="Remove what stores that died left behind",
+        _command(
+            "clean",
+            clean,
+            "Remove what stores that died left behind",
+            *(older, manager),
             description="Removes files that no value consists of, such as those of a store whose process was killed. "
             "No value is removed.",
-            func=friendly(clean),
-            args=(
-                Arg(
-                    ("--older-than",),
-                    help="Written longer ago: 1d, 12h; longer than any store takes",
-                    type=age,
-                    required=True,
-                ),
-                manager,
-                ARG_VERBOSE,
-            ),
         ),
     )
+
+
+def _command(name: str, run: Callable[[Namespace], None], text: str, *args: Any, description: str | None = None) -> Any:
+    from airflow.cli.cli_config import ARG_VERBOSE, ActionCommand
+
+    return ActionCommand(name=name, help=text, description=description, func=friendly(run), args=(*args, ARG_VERBOSE))
 
 
 def _receipts(manager: Any, asset: str) -> Iterator[tuple[AssetKey, StoredAsset]]:
@@ -131,7 +105,7 @@ def show(args: Namespace) -> None:
     key = AssetKey(args.asset, None if args.partition is None else decode(args.partition))
     receipt = manager.receipt(key)
     if receipt is None:
-        raise _not_there(manager, key, args.io_manager)
+        raise manager.missing(key)
     facts = {"asset": key.asset, "partition": key.text, "io_manager": args.io_manager, **receipt.dump()}
     if args.output == "json":
         say(orjson.dumps(facts).decode())
@@ -142,13 +116,6 @@ def show(args: Namespace) -> None:
             say(f"{name:<11} {fact:,}" if isinstance(fact, int) else f"{name:<11} {fact}")
     if schema is not None:
         say("schema", *(f"  {column}: {kind}" for column, kind in schema.items()))
-
-
-def _not_there(manager: Any, key: AssetKey, name: str) -> AssetNotFoundError:
-    texts = [encode(partition) for partition in islice(manager.list_partitions(key.asset), _NAMED + 1)]
-    named = ", ".join(texts[:_NAMED]) + (", …" if len(texts) > _NAMED else "")
-    there = f"; give --partition one of {named}" if texts else ", nor of any partition"
-    return AssetNotFoundError(f"the IO manager {name} has no value of {key}{there}", key=str(key))
 
 
 def partitions(args: Namespace) -> None:

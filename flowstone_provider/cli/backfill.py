@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from flowstone_provider.cli import _keys
-from flowstone_provider.cli._common import manager_of, remark, say
+from flowstone_provider.cli._common import manager_of, output, remark, say
 from flowstone_provider.contracts.partition import Partition, encode
 from flowstone_provider.errors import OptionsError
 
@@ -32,6 +32,21 @@ class Made:
     """``created``, ``would be created``, or the state of the run that the partition has."""
 
 
+def arguments(manager: Any) -> tuple[Any, ...]:
+    """Of the command; ``--io-manager`` is one of all commands of the group."""
+    from airflow.cli.cli_config import Arg
+
+    return (
+        Arg(("dag_id",), help="The DAG"),
+        *_keys.arguments(),
+        Arg(("--missing",), help="Of these partitions only those that this asset lacks", metavar="ASSET"),
+        manager,
+        Arg(("--again",), help="Also for partitions that have a run", action="store_true"),
+        Arg(("--dry-run",), help="Only say what would be done", action="store_true"),
+        output(),
+    )
+
+
 def backfill(args: Namespace) -> None:
     """Make a DAG run for each partition."""
     wanted = _keys.asked_for(args)
@@ -39,20 +54,24 @@ def backfill(args: Namespace) -> None:
         wanted = _keys.lacking(manager_of(args), args.missing, wanted)
     runs = Runs(args.dag_id)
     there = runs.of(wanted)
-    made = []
-    for partition in wanted:
-        found = there.get(partition)
-        if found is not None and not args.again:
-            each = Made(encode(partition), *found)
-        elif args.dry_run:
-            each = Made(encode(partition), runs.free_id(partition, found), "would be created")
-        else:
-            each = Made(encode(partition), *runs.make(partition, found))
-        made.append(each)
-        if args.output == "table":
-            say(f"{each.partition}  {each.run_id}  {each.state}")
+    made: list[Made] = []
+    try:
+        for partition in wanted:
+            found = there.get(partition)
+            if found is not None and not args.again:
+                each = Made(encode(partition), *found)
+            elif args.dry_run:
+                each = Made(encode(partition), runs.free_id(partition, found), "would be created")
+            else:
+                each = Made(encode(partition), *runs.make(partition, found))
+            made.append(each)
+            if args.output == "table":
+                say(f"{each.partition}  {each.run_id}  {each.state}")
+    finally:
+        # Also when Airflow refuses one: the runs before it are there.
+        if args.output == "json":
+            say(orjson.dumps([asdict(each) for each in made]).decode())
     if args.output == "json":
-        say(orjson.dumps([asdict(each) for each in made]).decode())
         return
     new = sum(each.state in ("created", "would be created") for each in made)
     old = len(made) - new
@@ -129,6 +148,7 @@ class Runs:
         from airflow.api.common.trigger_dag import trigger_dag
         from airflow.exceptions import AirflowException, DagRunAlreadyExists
         from airflow.utils.types import DagRunTriggeredByType
+        from sqlalchemy.exc import IntegrityError
 
         text, run_id = encode(partition), self.free_id(partition, found)
         given: dict[str, Any] = {}
@@ -146,8 +166,12 @@ class Runs:
                 replace_microseconds=False,
                 **given,
             )
-        except DagRunAlreadyExists as error:
-            return run_id, str(error.dag_run.state)
+        except (DagRunAlreadyExists, IntegrityError):
+            # Somebody made it meanwhile, or another partition is the same moment: a day and its midnight.
+            there = self.of([partition]).get(partition)
+            if there is None:
+                raise
+            return there
         except (AirflowException, ValueError) as error:
             raise OptionsError(f"{self.dag_id} has no run for the partition {text}: {error}") from error
         return run_id, "created"

@@ -9,13 +9,16 @@ from datetime import datetime, timedelta, timezone
 
 import pyarrow as pa
 import pytest
+from airflow.cli import cli_parser
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.sdk import DAG, task
 from airflow.utils.session import create_session
 
+from flowstone_provider.cli.backfill import backfill
 from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.contracts.partition import encode
+from flowstone_provider.errors import OptionsError
 from flowstone_provider.registry import create_io_manager
 from tests.integration.test_cli import airflow, airflow_process, storage  # noqa: F401  (fixtures)
 from tests.support.dags import make_known
@@ -70,8 +73,10 @@ def test_show_says_what_is_stored(assets):
     assert "\nschema\n  n: int64\n  text: string\n" in out
     shown = json.loads(assets("show", "flights", "--partition", "eu~20west", *LAKE, "-o", "json"))
     assert (shown["partition"], shown["rows"], shown["schema"]["n"]) == ("eu~20west", 1_500, "int64")
-    assert "has no value of flights; give --partition one of eu~20west" in assets("show", "flights", *LAKE, code=1)
-    assert "has no value of fligths, nor of any" in assets("show", "fligths", *LAKE, code=1)
+    assert "the IO manager lake has no value of flights; there are the partitions eu~20west" in assets(
+        "show", "flights", *LAKE, code=1
+    )
+    assert "has no value of fligths, nor any partition of it" in assets("show", "fligths", *LAKE, code=1)
     assert "that of 'eu west' is 'eu~20west'" in assets("show", "flights", "--partition", "eu west", *LAKE, code=1)
     assert "did you mean 'lake'" in assets("show", "flights", "--io-manager", "lakes", code=1)
 
@@ -215,6 +220,16 @@ def test_a_date_that_has_a_run_already_gets_none(assets, dag):
     assert (again["state"], len(runs(dag))) == ("created", 2)
 
 
+def test_two_partitions_of_one_moment_have_one_run(assets, dag):
+    midnight = ("--keys", "2013-01-15,2013-01-15T00:00:00")
+    made = json.loads(assets("backfill", dag, *midnight, "-o", "json"))
+    assert [(each["run_id"], each["state"]) for each in made] == [
+        ("flowstone__2013-01-15", "created"),
+        ("flowstone__2013-01-15", "queued"),
+    ]
+    assert [run.run_id for run in runs(dag)] == ["flowstone__2013-01-15"]
+
+
 def test_any_partition_has_a_run_id(assets, dag, tmp_path):
     partitions = ["a..b", ("eu/w", "2013-01-01"), "é" * 20, "x" * 250, "x" * 249]
     (tmp_path / "keys").write_text("\n".join(map(encode, partitions)))
@@ -258,7 +273,11 @@ def test_a_dag_that_is_not_there_is_named(assets, airflow_db):
     assert "there is no DAG 'nothing'" in assets("backfill", "nothing", "--keys", "a", code=1)
 
 
-def test_a_run_that_airflow_refuses_is_named(assets, airflow_db):
+def parser_words(*words):
+    return cli_parser.get_parser().parse_args(["flowstone", "assets", "backfill", *words])
+
+
+def test_a_run_that_airflow_refuses_is_named(assets, airflow_db, capsys):
     from airflow.sdk import Param
 
     with DAG("only_months", schedule=None, params={"partition": Param(type="string", pattern=r"^\d{4}-\d\d$")}) as dag:
@@ -271,3 +290,7 @@ def test_a_run_that_airflow_refuses_is_named(assets, airflow_db):
     said = assets("backfill", "only_months", "--keys", "2013-01,week", code=1)
     assert "only_months has no run for the partition week" in said
     assert [run.conf["partition"] for run in runs("only_months")] == ["2013-01"]
+    with pytest.raises(OptionsError, match="for the partition week"):
+        backfill(parser_words("only_months", "--keys", "2013-02,week", "-o", "json"))
+    (made,) = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert made == {"partition": "2013-02", "run_id": "flowstone__2013-02", "state": "created"}
