@@ -12,7 +12,10 @@ from airflow.sdk.lineage import HookLineageCollector
 
 from flowstone_provider import airflow_asset, lineage
 from flowstone_provider.contracts.io_manager import AssetKey
+from flowstone_provider.errors import SourceAccessError
 from flowstone_provider.hooks.file import FileIOManager
+from flowstone_provider.readers.asset import AssetReader
+from flowstone_provider.readers.resources import LocalResources
 from flowstone_provider.registry import create_io_manager
 
 
@@ -82,6 +85,7 @@ def test_a_load_that_fails_is_not_reported(collector, folder):
         ("s3://lake/assets/flights", "s3://lake", "assets/flights"),
         ("gs://lake/flights", "gs://lake", "flights"),
         ("postgres://me:secret@db:5432/air/public/flights?partition=eu", "postgres://db:5432", "air.public.flights"),
+        ("postgres://db:5432/air/public/flights%2Fall", "postgres://db:5432", "air.public.flights/all"),
         ("postgresql://db/air/public/flights", "postgres://db", "air.public.flights"),
         ("memory://1234/flights", "flowstone://lake", "flights/all"),
     ],
@@ -102,6 +106,24 @@ def test_an_outlet_is_the_same_dataset_as_what_was_stored(folder):
     assert (dataset.namespace, dataset.name, dataset.facets) == ("file", f"{folder}/flights/all", {})
     unknown = translate_airflow_asset(airflow_asset("flights/all", io_manager="elsewhere"), None)
     assert (unknown.namespace, unknown.name) == ("flowstone://elsewhere", "flights/all")
+
+
+def test_a_connection_that_is_missing_is_named_and_fails_no_lineage(configure, airflow_db):
+    configure("io_managers", json.dumps({"lake": {"use": "file", "flowstone_conn_id": "nowhere"}}))
+    with pytest.raises(SourceAccessError, match="there is no Airflow connection 'nowhere': make it with"):
+        create_io_manager("lake").store(AssetKey("a"), 1)
+    dataset = translate_airflow_asset(airflow_asset("flights/all", io_manager="lake"), None)
+    assert (dataset.namespace, dataset.name) == ("flowstone://lake", "flights/all")
+
+
+def test_a_reader_of_an_alias_reports_the_alias(collector, folder):
+    create_io_manager("lake").store(AssetKey("numbers"), pa.table({"n": [1, 2]}))
+    options = AssetReader.options(asset="numbers", io_manager="lake")
+    assert [item for page in AssetReader(options, LocalResources()).pages() for item in page.items] == [
+        {"n": 1},
+        {"n": 2},
+    ]
+    assert [uri for uri, _ in told(collector.collected_assets.inputs)] == ["flowstone://lake/numbers"]
 
 
 def test_the_factory_that_airflow_calls():

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
+import psycopg
 import pyarrow as pa
 import pytest
 
@@ -94,6 +95,16 @@ def test_a_connection_that_drops_in_the_middle_of_a_store(manager, run):
         manager.store(KEY, many_batches(20, lambda: terminate(run)))
     assert manager.load(KEY).equals(numbers())
     assert manager.receipt(KEY).rows == 3
+
+
+def test_an_error_of_another_database_that_the_value_comes_from_is_no_error_of_this_one(manager):
+    def fails():
+        yield from numbers().to_batches()
+        raise psycopg.OperationalError("the other server is gone")
+
+    with pytest.raises(psycopg.OperationalError, match=r"^the other server is gone$"):
+        manager.store(KEY, fails())
+    assert not manager.exists(KEY)
 
 
 def test_a_connection_that_drops_in_the_middle_of_a_load(manager, run):
@@ -209,7 +220,7 @@ def test_nothing_was_ever_stored(manager, run):
     assert not manager.exists(KEY)
     manager.delete(KEY)
     assert manager.clean(datetime.now(timezone.utc)) == 0
-    with pytest.raises(AssetNotFoundError, match="FlowStone PostgreSQL has no value of flights/enriched"):
+    with pytest.raises(AssetNotFoundError, match="the IO manager postgres has no value of flights/enriched"):
         manager.load(KEY)
     assert tables(run) == set(), "to ask makes no table"
 
