@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from airflow.models.asset import AssetEvent
 from airflow.sdk import DAG, task
+from airflow.utils.session import create_session
 
 from flowstone_provider import Batching, Into, load
 from flowstone_provider.contracts.io_manager import AssetKey
+from flowstone_provider.errors import ReferenceError
 from flowstone_provider.registry import create_io_manager
 from tests.support.dags import numbers, pulled, run_dag, states
 
@@ -66,28 +69,40 @@ def test_a_scatter_without_results_leaves_no_value(caplog):
     assert run.state == "success"
     assert pulled(run, "double.gather")["asset"] is None
     assert not manager.exists(AssetKey("numbers/out"))
+    with create_session() as session:
+        (event,) = session.query(AssetEvent).filter_by(source_dag_id="into_nothing")
+        assert event.extra == {"deleted": True, "asset": "numbers/out", "partition": None}
+        with pytest.raises(ReferenceError):
+            load(event.extra)
 
 
-def test_results_that_are_no_rows_or_beyond_the_tolerance_are_not_stored(capfd):
-    with DAG("into_wrong", schedule=None) as dag:
+@pytest.mark.parametrize("results", ["jsonl", "parquet"])
+def test_results_that_are_no_rows_or_beyond_the_tolerance_are_not_stored(capfd, results):
+    how = {"into": {"asset": "wrong"}, "retries": 0, "results": results, "batching": Batching(max_items=1)}
+    with DAG(f"into_wrong_{results}", schedule=None) as dag:
 
-        @task.scatter(items=[1, 2], into={"asset": "wrong"}, group_id="numbers", retries=0)
+        @task.scatter(items=["every-result"], group_id="numbers", **how)
         def some(item):
             return item
 
-        @task.scatter(items=[1, 2], into={"asset": "wrong"}, group_id="mixed", retries=0)
+        @task.scatter(items=[1, 2], group_id="mixed", **how)
         def mixed(item):
             return {"n": item if item == 1 else "two"}
 
-        @task.scatter(items=[1, 2], into={"asset": "wrong"}, group_id="broken", retries=0)
+        @task.scatter(items=[1, 2], group_id="broken", **how)
         def broken(item):
             return {"n": 1 / (item - 1)}
 
-        some(), mixed(), broken()
+        mixed(), broken()
+        if results == "jsonl":  # as Parquet, any result is the row of a column
+            some()
     run = run_dag(dag)
     found = states(run)
-    assert [found[f"{name}.gather"] for name in ("numbers", "mixed", "broken")] == ["failed"] * 3
+    names = ("numbers", "mixed", "broken") if results == "jsonl" else ("mixed", "broken")
+    assert [found[f"{name}.gather"] for name in names] == ["failed"] * len(names)
     said = capfd.readouterr().out
-    assert "into=… stores rows, which are dicts; the function returned int: 1" in said
+    if results == "jsonl":
+        assert "into=… stores rows, which are dicts; the function returned a value of type str" in said
+        assert "every-result" not in said
     assert "do not fit the columns of one table" in said
     assert not create_io_manager("file").exists(AssetKey("wrong"))
