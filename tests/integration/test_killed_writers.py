@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pyarrow as pa
 import pytest
 
+from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.hooks.file import FileIOManager
 from flowstone_provider.hooks.parquet import ParquetIOManager
 from flowstone_provider.hooks.postgres import PostgresIOManager
@@ -18,3 +26,48 @@ def test_a_writer_that_is_killed_leaves_the_old_value(manager, tmp_path, postgre
     suite = IOManagerContract()
     suite.manager = manager
     suite.test_a_writer_that_is_killed_leaves_the_old_value(suite.make(options), options)
+
+
+# Each store is killed in a process of its own, forked so that Airflow is imported once.
+KILLED = """
+    import os, signal, sys, warnings
+    sys.path.insert(0, {root!r})
+    import pyarrow as pa
+    from flowstone_provider.contracts.io_manager import AssetKey
+    from flowstone_provider.hooks._files import PathFiles
+    from flowstone_provider.hooks.file import FileIOManager
+    from flowstone_provider.hooks.parquet import ParquetIOManager
+
+    def kill(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 has one for a fork beside threads
+    for manager in (FileIOManager, ParquetIOManager):
+        for moment in ("replace", "remove"):
+            child = os.fork()
+            if child == 0:
+                setattr(PathFiles, moment, kill)
+                key = AssetKey("numbers", moment)
+                manager(path={path!r} + "/" + manager.__name__).store(key, pa.table({{"n": [2]}}))
+                os._exit(1)
+            assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_writer_that_is_killed_before_or_after_the_receipt_leaves_one_value_whole(tmp_path):
+    managers = [manager(path=f"file://{tmp_path}/{manager.__name__}") for manager in (FileIOManager, ParquetIOManager)]
+    # What each moment leaves: the receipt is written, or the old file is removed, not any more.
+    left = {AssetKey("numbers", "replace"): 1, AssetKey("numbers", "remove"): 2}
+    for manager in managers:
+        for key in left:
+            manager.store(key, pa.table({"n": [1]}))
+    script = textwrap.dedent(KILLED).format(root=str(Path(__file__).parents[2]), path=f"file://{tmp_path}")
+    subprocess.run([sys.executable, "-c", script], check=True)
+    for manager in managers:
+        for key, number in left.items():
+            assert manager.load(key, list) == [{"n": number}]
+        assert manager.clean(datetime.now(timezone.utc) + timedelta(hours=1)) > 0
+        for key, number in left.items():
+            assert manager.load(key, list) == [{"n": number}]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 2 * len(managers) * len(left), "a receipt and a file for each value"

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.hooks.file import FileIOManager
 from flowstone_provider.hooks.memory import MemoryIOManager
+from flowstone_provider.hooks.parquet import ParquetIOManager
 
 NAMES = [f"{number:05}" for number in range(10_000)]
 
 
-def test_as_files(tmp_path):
-    manager = FileIOManager(path=f"file://{tmp_path}")
-    manager.store(AssetKey("many", NAMES[0]), {"a": 1})
-    receipt = (tmp_path / "many" / f"p={NAMES[0]}" / "receipt.json").read_bytes()
+@pytest.mark.parametrize("manager_of", [FileIOManager, ParquetIOManager])
+def test_as_files(tmp_path, manager_of):
+    manager = manager_of(path=f"file://{tmp_path}")
+    manager.store(AssetKey("many", NAMES[0]), pa.table({"a": [1]}))
+    receipt = (tmp_path / "many" / f"p={NAMES[0]}" / manager.receipt_name).read_bytes()
     for name in NAMES[1:]:
         folder = tmp_path / "many" / f"p={name}"
         folder.mkdir()
-        (folder / "receipt.json").write_bytes(receipt)
+        (folder / manager.receipt_name).write_bytes(receipt)
     assert list(manager.list_partitions("many")) == NAMES
     assert list(manager.list_assets()) == ["many"]
 
