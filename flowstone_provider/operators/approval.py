@@ -95,7 +95,7 @@ class ApproveOperator(ApprovalOperator):
 
     @property
     def serialized_params(self) -> dict[str, Any]:
-        """The fields of the form. OpenLineage's ``enable_lineage`` gives each task a param ``_selective…``: no field."""
+        """The fields of the form. OpenLineage's ``enable_lineage`` adds a param to each task, which is none."""
         return {name: field for name, field in super().serialized_params.items() if not name.startswith("_")}
 
     def execute(self, context: Any) -> Any:

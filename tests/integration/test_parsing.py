@@ -28,6 +28,7 @@ def test_importing_what_a_dag_needs_loads_no_data_library():
     names = ", ".join(name for name in flowstone_provider.__all__ if name != "__version__")
     code = f"from airflow.sdk import dag, task\nfrom flowstone_provider import {names}\n"
     code += "import flowstone_provider.decorators.scatter, flowstone_provider.decorators.materialize\n"
+    code += "import flowstone_provider.decorators.approval\n"
     code += "task.materialize(asset='a', partition='{{ ds }}')(lambda: 1)\n"
     code += "".join(f"source({name!r}, path='x')\n" for name in ("csv", "jsonl", "json", "parquet"))
     code += "source('s3', bucket='b'), source('s3_inventory', manifest='s3://b/i/manifest.json')\n"
@@ -95,9 +96,9 @@ def test_a_dag_parsed_twice_serialises_to_the_same_bytes(tmp_path):
 
 
 ASSETS_FILE = """
-from datetime import date
+from datetime import date, timedelta
 from airflow.sdk import DAG, task
-from flowstone_provider import DeleteAssetOperator, Into
+from flowstone_provider import DeleteAssetOperator, Into, approve
 
 with DAG("d", schedule=None) as dag:
     @task.materialize(asset="a", partition=("eu", date(2026, 1, 1)))
@@ -109,7 +110,11 @@ with DAG("d", schedule=None) as dag:
     @task.scatter(items=[1], into=Into(asset="c", partition=date(2026, 1, 1)))
     def work(item): ...
 
+    @task.approval(asset="b")
+    def check(n): ...
+
     make() >> mapped.expand(month=["a"]) >> work() >> DeleteAssetOperator(task_id="gone", asset="a")
+    check.expand(n=[1]) >> approve("Sure?", asset="a", response_timeout=timedelta(days=1), defaults="Reject")
 
 import json
 from airflow.serialization import serialized_objects
