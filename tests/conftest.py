@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Those on a real Airflow share it, those of a file its fixtures. That is of importance with pytest-xdist's ``-n 2``.
     """
     items.sort(key=lambda item: "e2e" not in item.path.parts)
-    for item in items:
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
         item.add_marker(pytest.mark.xdist_group("e2e" if "e2e" in item.path.parts else str(item.path)))
     marked = [item for item in items if item.get_closest_marker("airflow")]
     if not marked:
