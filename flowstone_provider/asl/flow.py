@@ -210,7 +210,7 @@ class Flow:
         """A task behind the state that runs whatever became of it, and goes on to the next state or a catcher's."""
         module, id_ = self.module, self.graph.ids[name]
         prefix = "".join(f"{group}." for group in self.groups)
-        straight = self._way(f"{id_}_catch", state.next)
+        straight = self._succeeded(name, id_, state, written, prefix)
         ids = ", ".join(repr(prefix + task) for task in written.tasks)
         answer = f"return {prefix + straight.branch!r}" if straight.branch else "return None"
         lines = [f"error = {module.use('error_of')}(ti, {ids})", "if error is None:", f"    {answer}"]
@@ -237,9 +237,23 @@ class Flow:
         module.function(function, ["ti=None"], doc, lines, decorator=decorator)
         branch = module.name(id_, "way")
         self.lines += [f"{branch} = {function}()", f"{written.last or written.value} >> {branch}"]
-        self._go(straight, branch, written.value)
+        self._go(straight, branch, given if straight.through is None else "")
         for way in ways[1:]:
             self._go(way, branch, given)
+
+    def _succeeded(self, name: str, id_: str, state: State, written: Written, prefix: str) -> Way:
+        """The way on when nothing is caught.
+
+        It leads through a task that comes behind the catch alone: what comes directly behind a failed task is
+        `upstream_failed` at once, and not skipped.
+        """
+        if written.last is not None or (state.next is None and not self.inner):
+            return self._way(f"{id_}_catch", state.next)
+        function = self.module.name(id_, "succeeded")
+        doc = f"The output of state {name!r}, which succeeded."
+        body = [f"return ti.xcom_pull(task_ids={prefix + written.tasks[-1]!r})"]
+        self.module.function(function, ["ti=None"], doc, body, decorator=self.module.use("task"))
+        return Way(state.next, function, function)
 
     def _caught(self, name: str, id_: str, state: State, catcher: Catcher, number: int, ids: str) -> str:
         """Write the task that makes the input of a catcher's state: the state's own with the error in it."""
