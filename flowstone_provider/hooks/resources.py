@@ -14,7 +14,8 @@ class AirflowResources:
         """An ``ObjectStoragePath``; the connection may also stand in the URL: ``s3://conn_id@bucket/key``."""
         from airflow.sdk import ObjectStoragePath
 
-        return ObjectStoragePath(url, conn_id=conn_id)
+        # In Airflow 3.1, a connection of None would hide the one in the URL.
+        return ObjectStoragePath(url, conn_id=conn_id) if conn_id else ObjectStoragePath(url)
 
     def client(self, service: str, conn_id: str | None = None) -> Any:
         """The client of the amazon or postgres provider's hook; by default that of its default connection.

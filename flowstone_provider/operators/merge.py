@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import BaseOperator, XComArg
 
 from flowstone_provider.errors import OptionsError, RouteError
@@ -21,7 +22,10 @@ class MergeOperator(BaseOperator):
     template_fields: Collection[str] = ("branches",)
 
     def __init__(self, *, branches: dict[str, Any], **kwargs: Any) -> None:
-        kwargs.setdefault("trigger_rule", "none_failed_min_one_success")
+        # Not none_failed_min_one_success, with which Airflow 3.3 expands a task in a mapped task group only when all
+        # indexes are done, and may then take the run for finished (`DagRun.task_instance_scheduling_decisions` forgets
+        # the instances that it has just made when the first of them is skipped).
+        kwargs.setdefault("trigger_rule", "none_failed")
         super().__init__(**kwargs)
         self.branches = branches
         self.task_ids = {name: _operator(output).task_id for name, output in branches.items()}
@@ -34,10 +38,14 @@ class MergeOperator(BaseOperator):
                 f"{self.task_id!r} merges one branch, and {' and '.join(map(repr, ran))} ran: are they branches of one "
                 "router? For the values of several branches there is collect(…)"
             )
-        return self.branches[ran[0]] if ran else None
+        return _plain(self.branches[ran[0]])
 
     def ran(self, context: Any) -> list[str]:
-        """The names of the branches whose last task succeeded."""
+        """The names of the branches whose last task succeeded.
+
+        Raises:
+            AirflowSkipException: None did.
+        """
         ti = context["ti"]
         index = ti.map_index if ti.map_index >= 0 else None
 
@@ -45,7 +53,10 @@ class MergeOperator(BaseOperator):
             found = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[task_id], map_index=index)
             return found.get(ti.run_id, {}).values()  # several, when it is mapped
 
-        return [name for name, task_id in self.task_ids.items() if "success" in states(task_id)]
+        ran = [name for name, task_id in self.task_ids.items() if "success" in states(task_id)]
+        if not ran:
+            raise AirflowSkipException(f"none of {', '.join(self.task_ids)} ran")
+        return ran
 
 
 class CollectOperator(MergeOperator):
@@ -58,7 +69,13 @@ class CollectOperator(MergeOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """See `CollectOperator`."""
         ran = self.ran(context)
-        return {name: value if name in ran else None for name, value in self.branches.items()}
+        return {name: _plain(value) if name in ran else None for name, value in self.branches.items()}
+
+
+def _plain(value: Any) -> Any:
+    # What a mapped task returned comes as a lazy sequence, which XCom does not take.
+    lazy = isinstance(value, Sequence) and not isinstance(value, (str, bytes, list, tuple))
+    return list(value) if lazy else value
 
 
 def merge(*branches: Any, task_id: str = "merge") -> Any:

@@ -29,7 +29,7 @@ class TestDecisionsOnS3(RoutingCoordinatorContract):
     def make(self, s3):
         from flowstone_provider.hooks.resources import AirflowResources
 
-        return lambda: LedgerDecisions(AirflowResources().path(f"s3://{s3.name}/flowstone", "flowstone_s3"))
+        return lambda: LedgerDecisions(AirflowResources().path(s3.url("flowstone")))
 
 
 def test_every_registered_routing_coordinator_has_a_suite():

@@ -135,9 +135,9 @@ def test_weather(airflow_db, storage):
 
 def test_route_by_weather(airflow_db, storage):
     assert Run("route_by_weather", storage).report == [
-        "EWR: fair, up to 69 °F",
-        "JFK: a storm of 32 mph",
-        "LGA: one could see for 0.25 miles only",
+        "EWR: fair, up to 67 °F",
+        "JFK: a storm of 26 mph",
+        "LGA: one could see for 0.12 miles only",
     ]
     nowhere = Run("route_by_weather", storage, {"day": "2014-07-01"})
     assert nowhere.report == [f"{airport}: nobody knows" for airport in ("EWR", "JFK", "LGA")]
