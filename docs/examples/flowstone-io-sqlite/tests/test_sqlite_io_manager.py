@@ -12,7 +12,7 @@ from flowstone_io_sqlite import SqliteIOManager
 
 from flowstone_provider.contracts.io_manager import AssetKey
 from flowstone_provider.errors import StorageError, ValueKindError
-from flowstone_provider.hooks.io_manager import create_io_manager
+from flowstone_provider.registry import create_io_manager
 from flowstone_provider.testing.io_manager import IOManagerContract
 
 
