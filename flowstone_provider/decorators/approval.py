@@ -9,7 +9,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import task_decorator_factory
 
 from flowstone_provider.errors import OptionsError
-from flowstone_provider.operators._approval import check_approval, check_names
+from flowstone_provider.operators._approval import check_approval, check_given
 from flowstone_provider.operators._asset import check_asset, with_outlet
 from flowstone_provider.operators.approval import ApprovalTaskOperator
 
@@ -32,7 +32,7 @@ class ApprovalTask:
     def __init__(self, function: Callable[..., Any], settings: Mapping[str, Any]) -> None:
         if told := {"subject", "body"} & settings.keys():
             raise OptionsError(f"{min(told)} is no option of @task.approval: give it to wait_for_approval(…)")
-        check_names("@task.approval", settings, "op_kwargs")
+        check_given("@task.approval", settings, "op_kwargs")
         # Also here, because of a mapped task the operator is made when it runs.
         check_approval(settings)
         self.function = function

@@ -27,18 +27,21 @@ _OWN = (
 )
 _TASK = tuple(name for name in inspect.signature(BaseOperator).parameters if name not in ("self", "kwargs"))
 _APPROVE = "Approve"
+_REASON = "reason"
 
 
-def check_names(what: str, names: Mapping[str, Any], *more: str) -> None:
-    """Check how options are spelt.
+def check_given(what: str, options: Mapping[str, Any], *more: str) -> None:
+    """Check how options are spelt, and what the form has already.
 
     Raises:
         OptionsError: One is misspelt; the message gives the nearest.
     """
     known = [*more, *_OWN, *_TASK]
-    for name in names:
+    for name in options:
         if name not in known:
             raise OptionsError(f"{what} has no option {name!r}{nearest(name, known)}")
+    if _REASON in (options.get("params") or {}):
+        raise OptionsError(f"params has a field {_REASON!r}: there is one already, and its text is in the decision")
 
 
 def check_approval(settings: Mapping[str, Any]) -> None:
@@ -62,17 +65,11 @@ def check_approval(settings: Mapping[str, Any]) -> None:
 
 def form(params: Any) -> ParamsDict:
     """The fields of the form: those of the task, and ``reason``."""
+    # Airflow leaves out what the DAG has for its own form. Before 3.2 it cannot tell them apart, and shows them.
+    source = {"source": "task"} if hasattr(ParamsDict, "filter_params_by_source") else {}
+    why = Param(None, type=["null", "string"], title="Reason", description="Why; kept with the decision.", **source)
     fields = ParamsDict(params or {})
-    if "reason" in fields and fields.get_param("reason").source == "task":
-        raise OptionsError('params has a field "reason": there is one already, and its text is in the decision')
-    fields["reason"] = Param(
-        None,
-        type=["null", "string"],
-        title="Reason",
-        description="Why; it is kept with the decision.",
-        # Airflow leaves out what the DAG has for its own form.
-        source="task",
-    )
+    fields[_REASON] = why
     return fields
 
 
@@ -84,7 +81,7 @@ def decided(event: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, A
         request: What was asked.
     """
     entered = dict(event.get("params_input") or {})
-    reason = entered.pop("reason", None)
+    reason = entered.pop(_REASON, None)
     by = event.get("responded_by_user")
     at = event.get("responded_at") or datetime.now(timezone.utc)
     return {

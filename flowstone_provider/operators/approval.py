@@ -21,7 +21,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from flowstone_provider import lineage, telemetry
 from flowstone_provider.contracts.io_manager import make_reference
 from flowstone_provider.errors import ApprovalError, OptionsError, RejectedError, StorageError, UnansweredError
-from flowstone_provider.operators._approval import check_approval, check_names, decided, form, rejection
+from flowstone_provider.operators._approval import check_approval, check_given, decided, form, rejection
 from flowstone_provider.operators._asset import announce, asset_key, check_asset, outlets_of, with_outlet
 from flowstone_provider.operators._base import airflow_errors
 from flowstone_provider.registry import create_io_manager
@@ -277,7 +277,7 @@ def approve(subject: str, *, task_id: str = "approve", **options: Any) -> Any:
         UnknownNameError: ``io_manager`` is no IO manager's name.
         AssetError: ``asset`` is no name of an asset, or ``partition`` none.
     """
-    check_names("approve", options, "body")
+    check_given("approve", options, "body")
     return ApproveOperator(task_id=task_id, subject=subject, **options).output
 
 

@@ -82,7 +82,7 @@ def test_a_wrong_option_fails_when_the_dag_is_parsed(options, error, message):
 
 def test_a_field_of_the_form_is_there_already():
     with DAG("d"):
-        with pytest.raises(OptionsError, match='a field "reason": there is one already'):
+        with pytest.raises(OptionsError, match="a field 'reason': there is one already"):
             approve("Sure?", params={"reason": "why"})
         with pytest.raises(TypeError, match="subject"):
             approve()
@@ -91,7 +91,7 @@ def test_a_field_of_the_form_is_there_already():
 
 
 def test_approve_is_one_task_with_a_form_and_the_asset_as_outlet():
-    with DAG("d", params={"reason": "of the run", "n": 1}) as dag:
+    with DAG("d", params={"reason": "of the run"}) as dag:
         first = approve("Sure?", asset="report", params={"ticket": Param("", type="string")}, retries=3)
         first >> approve("{{ ds }}?", task_id="second", outlets=[Asset("mine")])
     made = dag.get_task("approve")
@@ -101,6 +101,12 @@ def test_approve_is_one_task_with_a_form_and_the_asset_as_outlet():
     assert made.serialized_params.keys() == {"reason", "ticket"}
     assert made.serialized_params["reason"]["value"] is None
     assert dag.get_task("second").outlets == [Asset("mine")]
+
+
+@pytest.mark.airflow("3.2")
+def test_params_of_the_dag_are_no_fields_of_the_form():
+    with DAG("d", params={"n": 1}):
+        assert approve("Sure?").operator.serialized_params.keys() == {"reason"}
 
 
 def test_execution_timeout_is_no_limit_of_the_wait():
