@@ -46,7 +46,7 @@
      ├─ BranchesFailedError                        branches that a join needs did not succeed
      ├─ RetryItem                                  raised by a user's function: try this item again
      ├─ StateMachineError  (ValueError)            an Amazon States Language file that no DAG can be made of
-     └─ NestingError                               a scatter or a router where Airflow cannot run one
+     └─ NestingError                               a scatter, a router, a timeout where Airflow cannot run one
 
 An error carries its data as attributes (``error.data`` holds them all) and survives pickling.
 ``retryable`` says whether running the same task again may help; the operators turn it into Airflow's behaviour.
@@ -265,7 +265,7 @@ class StateMachineError(FlowstoneError, ValueError):
 
 
 class NestingError(FlowstoneError):
-    """A scatter, or a router, stands where Airflow cannot run one."""
+    """A scatter, a router, or a branch with a timeout stands where Airflow cannot run one."""
 
 
 class RetryItem(FlowstoneError):  # noqa: N818  (a signal that users raise, as Airflow's AirflowSkipException)

@@ -55,7 +55,7 @@ class ParallelGroup:
     run_id: str
     group_id: str
     map_index: int
-    """Of the mapped task group that the parallel group stands in; -1 outside one."""
+    """That of the join, in a mapped task group; -1 outside one."""
     epoch: int
     """Changes when the join is cleared, and does not when it is retried."""
     started: float

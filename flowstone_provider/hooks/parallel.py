@@ -5,7 +5,7 @@ Two small files are kept of a group whose branches have timeouts, for each epoch
     <dag>/<run>/~parallel/<group>/00002/started.json   when the group started
     <dag>/<run>/~parallel/<group>/00002/late.json      the branches that the join did not wait for
 
-In a mapped task group the last folder is ``<epoch>-<map index>``. No id of a scatter becomes ``~parallel``.
+No id of a scatter becomes ``~parallel``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ _ASKED_AT_ONCE = 50
 _NAMED = 5
 
 
-def kept_in(storage: Any, dag_id: str, run_id: str, group_id: str, map_index: int, epoch: int) -> Any:
+def kept_in(storage: Any, dag_id: str, run_id: str, group_id: str, epoch: int) -> Any:
     """The folder of the two files."""
-    index = "" if map_index < 0 else f"-{map_index:05d}"
-    return storage / segment(dag_id) / segment(run_id) / FOLDER / segment(group_id) / f"{epoch:05d}{index}"
+    return storage / segment(dag_id) / segment(run_id) / FOLDER / segment(group_id) / f"{epoch:05d}"
 
 
 def start_of(folder: Any, clock: Callable[[], float] = time.time) -> float:
@@ -119,8 +118,7 @@ class AirflowParallelCoordinator(ParallelCoordinator):
 
     def _file(self) -> Any:
         group = self.group
-        folder = kept_in(self.storage, group.dag_id, group.run_id, group.group_id, group.map_index, group.epoch)
-        return folder / "late.json"
+        return kept_in(self.storage, group.dag_id, group.run_id, group.group_id, group.epoch) / "late.json"
 
     def _late_outcome(self, branch: Branch) -> BranchOutcome:
         return BranchOutcome("timed_out", error=f"it had not ended {branch.timeout:g} s after the group started")

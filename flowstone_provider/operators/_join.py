@@ -80,7 +80,7 @@ class ParallelJoinOperator(BaseOperator):
         if started is None:
             started = datetime.now(timezone.utc).timestamp()
             if any(branch.timeout is not None for branch in self.branches):
-                started = start_of(kept_in(storage(), ti.dag_id, ti.run_id, self.group_id, ti.map_index, epoch))
+                started = start_of(kept_in(storage(), ti.dag_id, ti.run_id, self.group_id, epoch))
         return ParallelGroup(
             dag_id=ti.dag_id,
             run_id=ti.run_id,

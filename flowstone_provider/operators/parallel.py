@@ -12,7 +12,7 @@ from airflow.sdk import TaskGroup
 
 from flowstone_provider.contracts.options import nearest
 from flowstone_provider.contracts.parallel import Branch
-from flowstone_provider.errors import OptionsError
+from flowstone_provider.errors import NestingError, OptionsError
 from flowstone_provider.operators._join import Join, ParallelJoinOperator, check_join
 
 FAILURE_MODES = ["all_or_nothing", "partial"]
@@ -84,6 +84,7 @@ class ParallelTaskGroup(TaskGroup):
         Raises:
             OptionsError: Another branch has the name, the timeout is not more than zero, or ``required`` does not fit
                 the failure mode.
+            NestingError: There is a timeout, and the group stands in a mapped task group.
         """
         what = f"branch {name!r} of parallel group {self.group_id!r}"
         if self._joined is not None:
@@ -98,9 +99,20 @@ class ParallelTaskGroup(TaskGroup):
                 'write failure_mode="partial"'
             )
         seconds = _seconds(timeout, what)
+        if seconds is not None:
+            self._refuse_mapping(what)
         group = TaskGroup(group_id=name, parent_group=self, **kwargs)
         self._declared[name] = _Declared(group, required, seconds)
         return group
+
+    def _refuse_mapping(self, what: str) -> None:
+        # Before the group is expanded, Airflow 3.1 skips a join that need not wait for all of its branches.
+        for mapped in self.iter_mapped_task_groups():
+            raise NestingError(
+                f"{what} has a timeout, within the mapped task group {mapped.group_id!r}: not every Airflow runs a "
+                "join there before all branches have ended. Leave the timeout out, and give tasks that may take too "
+                "long an execution_timeout=…"
+            )
 
     def join(self, function: Join | None = None, /, **settings: Any) -> Any:
         """Make a function the join; to be used as a decorator.

@@ -37,18 +37,21 @@ def skip(value=None):
     raise AirflowSkipException("not today")
 
 
-@task
-def one_retry_later(value=None, ti=None):
-    if ti.try_number == 1:
-        raise ValueError("busy")
-    return value
+def until(ready):
+    """A task that goes on until this is true; others run in between."""
+
+    @task.sensor(mode="reschedule", poke_interval=0.2)
+    def wait():
+        return ready()
+
+    return wait()
 
 
-def become(what, outside):
-    """Tasks of a branch that becomes this."""
+def become(what, outside, joined):
+    """Tasks of a branch that becomes this; ``joined`` says whether the branches were."""
     after = give.override(task_id="after")
     if what == "late":
-        one_retry_later.override(retries=1, retry_delay=timedelta(seconds=6))()
+        until(joined)
     elif what == "failed":
         fail() >> after()
     elif what == "skipped":
@@ -70,20 +73,28 @@ KINDS = [("all_or_nothing", True), ("partial", True), ("partial", False)]
 
 
 @pytest.mark.parametrize("kinds_of_end", [["late"], ["succeeded", "failed", "skipped", "upstream_failed"]], ids=str)
-def test_what_arrives_of_a_branch(kinds_of_end, capfd):
+def test_what_arrives_of_a_branch(kinds_of_end, capfd, tmp_path):
     """Of each kind of branch, whatever becomes of it, beside one that succeeds."""
     cases = {
         f"{mode}_{required}_{became}": (mode, required, became)
         for (mode, required), became in product(KINDS, kinds_of_end)
     }
+    flag = tmp_path / "joined"
     with DAG("arrives", schedule=None) as dag:
+
+        @task(trigger_rule="all_done")
+        def joined():
+            flag.touch()
+
+        end = joined()
         outside = fail.override(task_id="outside")()
         for group_id, (mode, required, became) in cases.items():
             with ParallelTaskGroup(group_id, failure_mode=mode) as group:
                 with group.branch("a"):
                     give(1)
                 with group.branch("b", required=required, timeout=0.5 if became == "late" else None):
-                    become(became, outside)
+                    become(became, outside, flag.exists)
+            group >> end
     run = run_dag(dag)
     found = states(run)
     out = capfd.readouterr().out
@@ -226,7 +237,7 @@ def test_a_join_function_that_raises_fails_the_join_and_is_tried_again(capfd):
     tries = []
     with DAG("raises", schedule=None) as dag, ParallelTaskGroup("g", **PARTIAL) as group:
 
-        @group.join(retries=1, retry_delay=timedelta(0))
+        @group.join(retries=1, retry_delay=timedelta(seconds=1))
         def combine(outcomes):
             tries.append({name: outcome.status for name, outcome in outcomes.items()})
             raise ZeroDivisionError("by hand")
@@ -234,7 +245,7 @@ def test_a_join_function_that_raises_fails_the_join_and_is_tried_again(capfd):
         with group.branch("a"):
             give(1)
         with group.branch("late", required=False, timeout=0.5):
-            one_retry_later.override(retries=1, retry_delay=timedelta(seconds=2))()
+            until(lambda: tries)
     run = run_dag(dag)
     assert states(run)["g.combine"] == "failed"
     assert tries == [{"a": "succeeded", "late": "timed_out"}] * 2
@@ -250,8 +261,7 @@ def test_a_branch_that_fails_the_join_is_not_retried():
     assert [ti.try_number for ti in run.get_task_instances() if ti.task_id == "g.combine"] == [1]
 
 
-@pytest.mark.parametrize("timeout", [None, 60])
-def test_a_group_in_a_mapped_task_group_is_joined_for_each_index(timeout):
+def test_a_group_in_a_mapped_task_group_is_joined_for_each_index():
     with DAG("mapped_groups", schedule=None) as dag:
 
         @task
@@ -265,7 +275,7 @@ def test_a_group_in_a_mapped_task_group_is_joined_for_each_index(timeout):
             with ParallelTaskGroup("g", **PARTIAL) as group:
                 with group.branch("a"):
                     give(n)
-                with group.branch("b", required=False, timeout=timeout):
+                with group.branch("b", required=False):
                     odd(n)
 
         each.expand(n=give([1, 2, 3]))

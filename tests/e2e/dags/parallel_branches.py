@@ -61,10 +61,10 @@ def parallel_branches():
         with ParallelTaskGroup("g", failure_mode="partial") as group:
             with group.branch("one"):
                 work("one")
-            with group.branch("other", required=False, timeout=LATE):
+            with group.branch("other", required=False):
                 work(name)
 
-    each.expand(name=["fast", "slow"])
+    each.expand(name=["prices", "news"])
 
 
 parallel_branches()

@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import DAG, TaskGroup, setup, task, task_group, teardown
 
 from flowstone_provider import ParallelTaskGroup, config
-from flowstone_provider.errors import OptionsError
+from flowstone_provider.errors import NestingError, OptionsError
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +175,17 @@ def test_two_joins():
 def test_a_timeout_that_is_none(timeout):
     with pytest.raises(OptionsError, match=r"branch 'a' of parallel group 'g': timeout=.* must be more than zero"):
         parallel("a", timeout=timeout)
+
+
+def test_a_timeout_in_a_mapped_task_group():
+    @task_group
+    def each(n):
+        parallel("a", timeout=60)
+
+    with pytest.raises(
+        NestingError, match=r"branch 'a' of .* within the mapped task group 'each': .* execution_timeout"
+    ):
+        each.expand(n=[1, 2])
 
 
 def test_an_unknown_failure_mode():
