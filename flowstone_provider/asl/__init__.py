@@ -21,6 +21,9 @@ from flowstone_provider.errors import StateMachineError
 # Step Functions takes no larger definition.
 MAX_BYTES = 1 << 20
 
+# Python's parser takes 200 brackets within one another.
+_DEEPEST = 100
+
 
 @dataclass(frozen=True)
 class Converted:
@@ -50,7 +53,7 @@ def convert(definition: str | bytes, dag_id: str) -> Converted:
         graph = read_graph(_parsed(definition), "the state machine", "JSONPath", module)
         source = _written(module, graph, dag_id)
     except RecursionError:
-        raise StateMachineError("the state machine is nested too deeply") from None
+        raise StateMachineError(f"the state machine is nested too deeply: more than {_DEEPEST} brackets") from None
     return Converted(source, module.report)
 
 
@@ -86,11 +89,22 @@ def _parsed(definition: str | bytes) -> Any:
         raise StateMachineError(f"the file has more than {MAX_BYTES:,} bytes, and Step Functions takes no more")
     try:
         text = definition if isinstance(definition, str) else definition.decode("utf-8-sig")
-        return json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_refuse)
     except UnicodeDecodeError as error:
         raise StateMachineError(f"the file is no UTF-8: {error}") from None
     except json.JSONDecodeError as error:
         raise StateMachineError(f"the file is no JSON: {error}") from None
+    _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_DEEPEST):
+        inside = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [each for values in inside for each in values]
+    if level:
+        raise StateMachineError(f"the state machine is nested too deeply: more than {_DEEPEST} brackets")
 
 
 def _refuse(constant: str) -> NoReturn:

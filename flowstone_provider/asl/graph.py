@@ -24,8 +24,8 @@ from flowstone_provider.asl.module import Module
 from flowstone_provider.contracts.options import nearest
 from flowstone_provider.errors import StateMachineError
 
-# Airflow's task groups nest as machines do; deeper ones nobody can read.
-_DEEPEST = 20
+# Python nests 20 `with` blocks, and a branch of a parallel state takes up to three.
+_DEEPEST = 6
 
 
 @dataclass

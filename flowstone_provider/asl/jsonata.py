@@ -140,6 +140,8 @@ class _Parser:
             return _WORDS[text]
         if kind == "variable":
             return self._called(text) if self._sees("(") else self._path(text)
+        if kind == "name":
+            raise Untranslatable(f"the field {text!r} without a path before it")
         if kind != "sign":
             raise Untranslatable(f"{text or 'the end'!r}")
         return self._enclosed(text)

@@ -109,6 +109,8 @@ class Maps:
             body += ["return [result, *[None] * (len(items) - 1)]"]
             parameters = ["items"]
             doc = f"What state {name!r} does to a batch. Its one result stands at the first item."
+        if "given" not in _names_in(body[len(lines) :]):
+            body = body[len(lines) :]
         names = _names_in(body)
         given = "flow" if self.tasks.variables else "data"
         needs = self.tasks.variables or "data" in names

@@ -42,9 +42,9 @@ def template(module: Module, scope: Scope, language: Language | None, value: Any
         pairs = []
         for name, each in value.items():
             if language == "JSONPath" and name.endswith(".$") and isinstance(each, str):
-                pairs.append(f"{name[:-2]!r}: {expression(module, scope, language, each, what)}")
+                pairs.append(f"{name[:-2]!r}: {expression(module, scope, language, each, name[:-2])}")
             else:
-                pairs.append(f"{name!r}: {template(module, scope, language, each, what)}")
+                pairs.append(f"{name!r}: {template(module, scope, language, each, name)}")
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(template(module, scope, language, each, what) for each in value) + "]"

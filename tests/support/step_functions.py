@@ -1,4 +1,4 @@
-"""State machines to convert, and what Step Functions makes of them: moto interprets the language independently of us."""
+"""State machines to convert, and what Step Functions makes of them: moto interprets the language on its own."""
 
 from __future__ import annotations
 
