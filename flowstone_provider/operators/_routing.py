@@ -26,6 +26,9 @@ from flowstone_provider.operators._branches import Branches, branches_of, check_
 
 log = logging.getLogger(__name__)
 
+# Characters of an error that are kept in a decision: it travels in XCom.
+_LONGEST_ERROR = 1_000
+
 
 @dataclass(frozen=True)
 class Fallback:
@@ -178,7 +181,7 @@ class RoutingOperator(BaseOperator, SkipMixin):
         except Exception as raised:
             if not isinstance(self.on_error, Fallback):
                 raise
-            chosen, error = self.on_error.name, f"{type(raised).__name__}: {raised}"
+            chosen, error = self.on_error.name, f"{type(raised).__name__}: {raised}"[:_LONGEST_ERROR]
             log.warning("%s; on_error chooses %s", error, chosen, exc_info=True)
         if chosen is not None and not isinstance(chosen, str):
             raise RouteError(

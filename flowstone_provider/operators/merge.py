@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import BaseOperator, XComArg
 
 from flowstone_provider.errors import OptionsError, RouteError
+from flowstone_provider.operators._base import airflow_errors
 
 
 class MergeOperator(BaseOperator):
@@ -19,8 +20,6 @@ class MergeOperator(BaseOperator):
         **kwargs: See ``BaseOperator``.
     """
 
-    template_fields: Collection[str] = ("branches",)
-
     def __init__(self, *, branches: dict[str, Any], **kwargs: Any) -> None:
         # Not none_failed_min_one_success, with which Airflow 3.3 expands a task in a mapped task group only when all
         # indexes are done, and may then take the run for finished (`DagRun.task_instance_scheduling_decisions` forgets
@@ -28,17 +27,20 @@ class MergeOperator(BaseOperator):
         kwargs.setdefault("trigger_rule", "none_failed")
         super().__init__(**kwargs)
         self.branches = branches
+        # No template field: what was skipped has no value to render, and what ran may have a large one.
         self.task_ids = {name: _operator(output).task_id for name, output in branches.items()}
+        self.set_upstream(list(branches.values()))
 
     def execute(self, context: Any) -> Any:
         """See `MergeOperator`."""
         ran = self.ran(context)
         if len(ran) > 1:
-            raise RouteError(
-                f"{self.task_id!r} merges one branch, and {' and '.join(map(repr, ran))} ran: are they branches of one "
-                "router? For the values of several branches there is collect(…)"
-            )
-        return _plain(self.branches[ran[0]])
+            with airflow_errors():
+                raise RouteError(
+                    f"{self.task_id!r} merges one branch, and {' and '.join(map(repr, ran))} ran: are they branches of "
+                    "one router? For the values of several branches there is collect(…)"
+                )
+        return _value(self.branches[ran[0]], context)
 
     def ran(self, context: Any) -> list[str]:
         """The names of the branches whose last task succeeded.
@@ -69,10 +71,11 @@ class CollectOperator(MergeOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """See `CollectOperator`."""
         ran = self.ran(context)
-        return {name: _plain(value) if name in ran else None for name, value in self.branches.items()}
+        return {name: _value(output, context) if name in ran else None for name, output in self.branches.items()}
 
 
-def _plain(value: Any) -> Any:
+def _value(output: Any, context: Any) -> Any:
+    value = output.resolve(context)
     # What a mapped task returned comes as a lazy sequence, which XCom does not take.
     lazy = isinstance(value, Sequence) and not isinstance(value, (str, bytes, list, tuple))
     return list(value) if lazy else value
