@@ -255,7 +255,6 @@ def test_json_that_jsonb_cannot_hold(manager):
         (("data", "=", b"\x01"), [1]),
         (("clock", ">", time(2)), [3]),
         (("flag", "=", True), [1, 3]),
-        (("n", "=", None), []),
     ],
 )
 def test_conditions(manager, where, expected):
