@@ -87,7 +87,7 @@ def test_a_distributed_map_reads_s3_in_batches(airflow_db, storage, tmp_path, s3
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3_server.connection())
     rows = [f"film {n};{n % 5}" for n in range(9)]
     s3.put("ratings.csv", "\n".join(rows).encode())
-    status, reference = ran("distributed_csv", {"bucket": s3.name, "by": "me", "tolerated": 0}, tmp_path)
+    status, reference = ran("distributed_csv", {"bucket": s3.bucket, "by": "me", "tolerated": 0}, tmp_path)
     assert status == "SUCCEEDED", reference
     assert reference["counts"] == {"total": 7, "succeeded": 7, "failed": 0, "pending": 0}
     results = [result for result in load(reference) if result is not None]

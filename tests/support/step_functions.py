@@ -41,6 +41,13 @@ def dag_of(source: str, path: Path) -> Any:
     return module.generated
 
 
+def function_of(machine: str | dict[str, Any], name: str, folder: Path) -> Any:
+    """The Python function of a state."""
+    text = machine if isinstance(machine, str) else json.dumps(machine)
+    module = module_of(convert(text, "machine").source, folder / "machine.py")
+    return getattr(module, name).function
+
+
 def executed(definition: str | dict[str, Any], given: Any) -> tuple[str, Any]:
     """The status and the output of an execution of a state machine that asks no service for anything."""
     import boto3

@@ -162,6 +162,16 @@ def test_every_command_is_documented():
             assert (flag if flag.startswith("-") else flag.upper()) in usage, name
 
 
+def test_the_converted_state_machine_of_the_docs():
+    from flowstone_provider.asl import convert
+
+    page = DOCS / "migration" / "step-functions.md"
+    text = page.read_text()
+    done = convert(re.search(r"^```json\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1], "accept_order")
+    assert code_of(page) == done.source
+    assert "\n".join(["```text", *done.report.lines(), "```"]) in text
+
+
 def anchors_of(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -8,36 +8,7 @@ from datetime import datetime
 import pytest
 
 from flowstone_provider.asl import convert
-from tests.support.step_functions import converted, definition_of, executed, module_of
-
-GIVEN = {
-    "name": "Ada",
-    "age": 36,
-    "member": True,
-    "json": '{"a": [1, 2]}',
-    "nested": {"x": 1, "y": [2]},
-    "other": {"y": 3, "z": None},
-    "list": [1, 2, 3, 4, 5],
-    "twice": [1, 2, 1],
-    "path": "/a/b.c//d",
-    "people": [{"name": "Ada"}, {"name": "Grace"}],
-    "odd name": 1,
-}
-
-
-def function_of(machine, name, folder, dag_id="machine"):
-    """The Python function of a state."""
-    text = machine if isinstance(machine, str) else json.dumps(machine)
-    module = module_of(convert(text, dag_id).source, folder / "machine.py")
-    return getattr(module, name).function
-
-
-def test_intrinsic_functions_and_paths_give_what_step_functions_gives(tmp_path):
-    """Compared with an interpreter that is not ours."""
-    status, expected = executed(definition_of("intrinsics"), GIVEN)
-    assert status == "SUCCEEDED"
-    compute = function_of(definition_of("intrinsics"), "compute", tmp_path)
-    assert compute(GIVEN) == expected
+from tests.support.step_functions import converted, definition_of, function_of, module_of
 
 
 def test_intrinsic_functions_that_the_other_interpreter_lacks(tmp_path):
@@ -211,22 +182,6 @@ def test_the_context_object_is_the_run(tmp_path):
     assert '"name": "A"' in source
     module = module_of(source, tmp_path / "machine.py")
     assert datetime.fromisoformat(module.now().replace("Z", "+00:00")).tzinfo is not None
-
-
-def test_input_and_output_processing(tmp_path):
-    """InputPath, Parameters, ResultPath and OutputPath in their order, against the other interpreter."""
-    state = {
-        "Type": "Pass",
-        "InputPath": "$.order",
-        "Parameters": {"twice.$": "States.MathAdd($.n, $.n)"},
-        "ResultPath": "$.kept.deep",
-        "OutputPath": "$.kept",
-        "End": True,
-    }
-    machine = {"StartAt": "A", "States": {"A": state}}
-    given = {"order": {"n": 4}, "kept": {"here": 1}}
-    assert executed(machine, given) == ("SUCCEEDED", {"here": 1, "deep": {"twice": 8}})
-    assert function_of(machine, "a", tmp_path)(given) == {"here": 1, "deep": {"twice": 8}}
 
 
 def test_an_item_is_processed_by_plain_functions(tmp_path):
