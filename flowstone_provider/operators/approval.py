@@ -127,8 +127,10 @@ class ApproveOperator(ApprovalOperator):
             request: What `execute` knew. ``dag.test()`` of Airflow older than 3.3 loses it.
         """
         request = request or {"subject": self.subject, "asset": self._reference(context), "asked_at": None}
-        if event.get("params_input"):  # all fields, says Airflow, or none; but who answers by program may not know ours
-            event = {**event, "params_input": {"reason": None, **event["params_input"]}}
+        if event.get("params_input"):
+            # Airflow wants all fields or none; who answers by program need not know those of others.
+            fields = {name: value for name, value in self.params.dump().items() if name in self.serialized_params}
+            event = {**event, "params_input": {**fields, **event["params_input"]}}
         with airflow_errors():
             if event.get("error_type", "timeout") == "timeout":
                 self._record(context, event, request)

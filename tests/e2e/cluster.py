@@ -286,10 +286,15 @@ class Cluster:
         quick, but a test is.
         """
         waiting = ("awaiting_input", "deferred")  # the latter before Airflow 3.3
-        self.wait_task(dag_id, run_id, task_id, map_index, states=waiting)
-        seen = f"TaskInstance Finished: dag_id={dag_id}, task_id={task_id}, run_id={run_id}, map_index={map_index},"
+        try_number = self.wait_task(dag_id, run_id, task_id, map_index, states=waiting)["try_number"]
+        ended = f"TaskInstance Finished: dag_id={dag_id}, task_id={task_id}, run_id={run_id}, map_index={map_index},"
         log = self.home / "scheduler.log"
-        wait_until(lambda: seen in log.read_text(), timeout=60, what=f"the scheduler did not see {task_id} end")
+
+        def seen() -> bool:
+            lines = log.read_text().splitlines()
+            return any(ended in line and f", try_number={try_number}," in line for line in lines)
+
+        wait_until(seen, timeout=60, what=f"the scheduler did not see {task_id} end")
 
     def clear(
         self,

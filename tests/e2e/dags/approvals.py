@@ -29,10 +29,10 @@ def approvals():
     good = approve("Publish {{ run_id }}?", task_id="good", body="*One* number.", **REPORT)
     refused = approve("Publish?", task_id="refused", **REPORT)
     strict = approve("Delete?", task_id="strict", fail_on_reject=True)
-    late = approve("Soon?", task_id="late", response_timeout=timedelta(seconds=1), **REPORT)
-    by_default = approve(
-        "Or else?", task_id="by_default", response_timeout=timedelta(seconds=1), defaults="Approve", **REPORT
-    )
+    # Not less: see `Cluster.wait_parked`.
+    soon = timedelta(seconds=5)
+    late = approve("Soon?", task_id="late", response_timeout=soon, **REPORT)
+    by_default = approve("Or else?", task_id="by_default", response_timeout=soon, defaults="Approve", **REPORT)
     only_op = approve("You, op?", task_id="only_op", assigned_users={"id": "op", "name": "op"})
     stored >> [good, refused, late, by_default]
     for asked in (good, refused, strict, late, by_default, only_op):

@@ -154,7 +154,7 @@ def test_the_answer_becomes_the_decision(told):
     assert 0 <= measured["seconds"] < 60
 
 
-def test_who_answers_by_program_need_not_know_our_field_nor_openlineage_s(told):
+def test_who_answers_by_program_need_not_know_all_fields_nor_openlineage_s(told):
     with DAG("d"):
         operator = ApproveOperator(task_id="t", subject="Sure?", params={"ticket": Param("", type="string")})
     operator.params["_selective_enable_ol"] = True  # as OpenLineage's enable_lineage does
@@ -163,6 +163,9 @@ def test_who_answers_by_program_need_not_know_our_field_nor_openlineage_s(told):
     event = {**answer("Approve"), "params_input": {"ticket": "T-1"}}
     decision = operator.execute_complete(context, event=event, **parked(operator, context))
     assert (decision["reason"], decision["params"]) == (None, {"ticket": "T-1"})
+    event = {**answer("Approve"), "params_input": {"reason": "so"}}
+    decision = operator.execute_complete(context, event=event)
+    assert (decision["reason"], decision["params"].keys()) == ("so", {"ticket"})
     with pytest.raises(ValueError, match="does not match"):
         operator.execute_complete(context, event={**event, "params_input": {"tickte": "T-1"}})
 
