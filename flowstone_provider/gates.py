@@ -7,6 +7,7 @@ into it. Whoever may see Required Actions can read the row: no token, URL or key
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -16,6 +17,13 @@ OPTION = "Resume"
 # Where in the answer the value is: JSON as a text, from the endpoint; a value, from a person.
 SIGNAL = "signal"
 PAYLOAD = "payload"
+
+# XCom of the gate's task: it is about to park, and does not look for an early signal any more.
+PARKING = "flowstone_parking"
+
+# A scheduler fails a task that goes on before it has heard from the executor that the first part is over
+# (https://github.com/apache/airflow/issues/72716). Nothing goes on sooner than this after it has parked.
+SETTLE = timedelta(seconds=10)
 
 # The first type is what Airflow's form takes it for: its field for an object is an editor for any JSON.
 ANY_JSON: dict[str, Any] = {"type": ["object", "array", "string", "number", "boolean", "null"]}
@@ -31,6 +39,15 @@ def schema_of(params: dict[str, Any]) -> dict[str, Any]:
     """The schema in the parameters of a row."""
     schema: dict[str, Any] = params[PAYLOAD]["schema"]
     return schema
+
+
+def early_key(map_index: int) -> str:
+    """The key of the XCom with a signal that comes while the function runs, as the text in the row.
+
+    A key of each instance's own: Airflow lists the XComs of a key without complaint where there is none, of all
+    instances alike.
+    """
+    return f"flowstone_early_signal_{map_index}"
 
 
 def value_of(params_input: dict[str, Any]) -> Any:

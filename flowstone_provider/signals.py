@@ -1,11 +1,12 @@
 """The endpoint of signal gates: an HTTP POST of JSON to a gate's URL ends the gate.
 
-Airflow's API server mounts it without authentication (see `flowstone_provider.plugin`): the token in the URL is all that
-a caller needs to have. Until its signature holds, nothing else of a request is looked at.
+Airflow's API server mounts it without authentication (see `flowstone_provider.plugin`): the token in the URL is all
+that a caller needs to have. Until its signature holds, nothing else of a request is looked at.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from datetime import datetime, timezone
@@ -19,7 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from flowstone_provider import __version__, telemetry, tokens
 from flowstone_provider.errors import SignalKeyError, TokenError
-from flowstone_provider.gates import OPTION, SIGNAL, fingerprint, schema_of
+from flowstone_provider.gates import OPTION, PARKING, SETTLE, SIGNAL, early_key, fingerprint, schema_of
 from flowstone_provider.tokens import Gate
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,10 @@ MAX_PROBLEMS = 20
 RESERVED_KEYS = frozenset({"__classname__", "__id__", "__type", "__var"})
 
 _PARKED = ("awaiting_input", "deferred")
+
+# Between its last look for an early signal and its parking, a task needs some tenths of a second.
+_PAUSE = 0.2
+_TRIES = 75
 
 app = FastAPI(
     title="FlowStone signals",
@@ -52,7 +57,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     413: {"description": f"The body is larger than {MAX_BODY} bytes"},
     415: {"description": "The body is not application/json"},
     422: {"description": "The body does not fit the gate's schema; the gate stays open"},
-    503: {"description": "Gates are not set up here: there is no signing key"},
+    503: {"description": "Not now: there is no signing key, or a task takes long to park"},
 }
 
 
@@ -75,8 +80,11 @@ async def signal(token: str, request: Request) -> dict[str, str]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "send JSON, with the header Content-Type: application/json")
     payload = parse(await _body(request))
-    await run_in_threadpool(deliver, gate, payload)
-    return {"detail": "accepted"}
+    for _ in range(_TRIES):
+        if await run_in_threadpool(deliver, gate, payload):
+            return {"detail": "accepted"}
+        await asyncio.sleep(_PAUSE)
+    raise HTTPException(503, "the gate's task is about to wait; send the signal again", {"Retry-After": "5"})
 
 
 async def _body(request: Request) -> bytes:
@@ -126,8 +134,11 @@ def parse(body: bytes) -> Any:
     return payload
 
 
-def deliver(gate: Gate, payload: Any) -> None:
-    """Write the answer into the gate's row, and let its task go on if it waits.
+def deliver(gate: Gate, payload: Any) -> bool:
+    """Write the answer into the gate's row, and let its task go on.
+
+    Returns:
+        Whether it was done. If not, nothing was changed, since the task is just about to park: try again.
 
     Raises:
         HTTPException: 403, 409, 410 or 422, and nothing was changed.
@@ -149,8 +160,7 @@ def deliver(gate: Gate, payload: Any) -> None:
             raise HTTPException(403, "no valid token")
         if row.responded_at is not None:
             raise _answered()
-        opening = ti.state == "running" and ti.next_method is None  # its function runs, or has just returned
-        if not (opening or ti.state in _PARKED):
+        if not _is_open(ti):
             raise _gone()
         _check_schema(gate, schema_of(row.params), payload)
         answer = {
@@ -166,16 +176,45 @@ def deliver(gate: Gate, payload: Any) -> None:
             raise _answered()
         session.refresh(ti)
         session.refresh(row)
-        _resume(ti, row, session)
+        if not _is_open(ti):
+            raise _gone()
+        if ti.state in _PARKED:
+            _resume(ti, row, session)
+        elif not _take_early(ti, answer["params_input"][SIGNAL], session):
+            session.rollback()
+            return False
     log.info("signal taken for %s of %s, run %s, map index %s", gate.task_id, gate.dag_id, gate.run_id, gate.map_index)
     about = {"dag_id": gate.dag_id, "run_id": gate.run_id, "task_id": gate.task_id, "map_index": gate.map_index}
     telemetry.emit("flowstone.gate.signal", {}, about)
+    return True
+
+
+def _is_open(ti: Any) -> bool:
+    """Whether a task instance waits, or its function runs or has just returned."""
+    return ti.state in _PARKED or (ti.state == "running" and ti.next_method is None)
+
+
+def _take_early(ti: Any, text: str, session: Any) -> bool:
+    """Leave the signal where the task looks for it before it parks; not if it has looked already."""
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+
+    which = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+    # The task cannot say so meanwhile: its XCom refers to the row of the task instance, which is locked.
+    if session.scalar(select(XComModel.key).filter_by(**which, key=PARKING)) is not None:
+        return False
+    session.add(XComModel(**which, dag_run_id=ti.dag_run.id, key=early_key(ti.map_index), value=text))
+    return True
 
 
 def _resume(ti: Any, row: Any, session: Any) -> None:
-    """Let a parked task go on. One that has not parked yet finds the answer when it does."""
-    if ti.state not in _PARKED or not hasattr(row, "as_resume_event_payload"):
+    """Let a parked task go on, now or once it has settled."""
+    if not hasattr(row, "as_resume_event_payload"):
         return  # before Airflow 3.3 the trigger looks for the answer
+    if ti.updated_at is not None and (settled := ti.updated_at + SETTLE) > datetime.now(timezone.utc):
+        # The scheduler lets tasks go on whose time is up, with the answer if there is one.
+        ti.trigger_timeout = min(ti.trigger_timeout or settled, settled)
+        return
     from airflow.models.trigger import handle_event_submit
     from airflow.triggers.base import TriggerEvent
 

@@ -1,7 +1,7 @@
 """The tokens of signal gates: who holds one may end one gate, once, until the deadline.
 
-A token is what a gate is, as JSON, in URL-safe base64, and a signature over it (HMAC-SHA256, by itsdangerous). The gate's
-task makes it; the endpoint in the API server reads it. Both need the same key.
+A token is what a gate is, as JSON, in URL-safe base64, and a signature over it (HMAC-SHA256, by itsdangerous). The
+gate's task makes it; the endpoint in the API server reads it. Both need the same key.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ def read(token: str) -> Gate:
     """
     value, _, signature = token.encode(errors="replace").rpartition(b".")
     # Of base64 that is decoded first, as `loads` does, the last character could be changed unnoticed.
-    valid = [
-        hmac.compare_digest(_serializer(key).make_signer().get_signature(value), signature) for key in keys()
-    ]
+    valid = [hmac.compare_digest(_serializer(key).make_signer().get_signature(value), signature) for key in keys()]
     if not any(valid):
         raise TokenError("this is no token of a signal gate, or one that was changed")
     try:
@@ -120,6 +118,4 @@ def read(token: str) -> Gate:
 
 
 def _serializer(key: str) -> URLSafeSerializer:
-    return URLSafeSerializer(
-        key, salt=_SALT, signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
-    )
+    return URLSafeSerializer(key, salt=_SALT, signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256})

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from flowstone_provider import config, telemetry, tokens
 from flowstone_provider.contracts.options import nearest
 from flowstone_provider.errors import GateTimeoutError, OptionsError, SignalPayloadError
-from flowstone_provider.gates import ANY_JSON, OPTION, fingerprint, form, value_of
+from flowstone_provider.gates import ANY_JSON, OPTION, PARKING, SETTLE, SIGNAL, early_key, fingerprint, form, value_of
 from flowstone_provider.operators._base import airflow_errors
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _URL = "signal_url"
 
 
 class SignalGateOperator(DecoratedOperator):
-    """Calls a function with a URL, then waits, without a worker slot, until somebody posts JSON to it. Returns that JSON.
+    """Calls a function with a URL, then waits, without a worker slot, for JSON that is posted to it. Returns the JSON.
 
     Args:
         python_callable: The function, called once a try with the keyword argument ``signal_url``: it starts the outside
@@ -75,7 +75,7 @@ class SignalGateOperator(DecoratedOperator):
         self.schema = schema
         self.on_signal = on_signal
 
-    def execute(self, context: Any) -> NoReturn:
+    def execute(self, context: Any) -> Any:
         """See `SignalGateOperator`."""
         ti = context["ti"]
         deadline = datetime.now(timezone.utc) + self.timeout
@@ -86,8 +86,13 @@ class SignalGateOperator(DecoratedOperator):
         value = self.python_callable(*self.op_args, **started)
         if inspect.iscoroutine(value):
             asyncio.run(value)
-        log.info("waiting for a signal until %s", deadline.isoformat(timespec="seconds"))
-        self._park(ti.id, deadline)
+        # From here on the endpoint waits with a signal until the task has parked.
+        ti.xcom_push(key=PARKING, value=True)
+        early = ti.xcom_pull(task_ids=ti.task_id, key=early_key(ti.map_index))
+        if early is None:
+            log.info("waiting for a signal until %s", deadline.isoformat(timespec="seconds"))
+            self._park(ti.id, deadline)
+        return self.resume(context, {"params_input": {SIGNAL: early}, "responded_by_user": {"name": "signal"}})
 
     def _open(self, ti: Any, deadline: datetime) -> str:
         """Write the row that takes the signal, and return the URL."""
@@ -126,7 +131,7 @@ class SignalGateOperator(DecoratedOperator):
 
             trigger = HITLTrigger(ti_id=ti_id, options=[OPTION], params={}, timeout_datetime=deadline)
             self.defer(trigger=trigger, method_name="resume")
-        left = max(deadline - datetime.now(timezone.utc), timedelta(0))
+        left = max(deadline - datetime.now(timezone.utc), SETTLE)
         raise TaskAwaitingInput(method_name="resume", timeout=left)
 
     def resume(self, context: Any, event: dict[str, Any]) -> Any:
@@ -151,7 +156,9 @@ class SignalGateOperator(DecoratedOperator):
         telemetry.emit("flowstone.gate.timeout", {}, {**_about(ti), "verdict": self.on_timeout})
         what = f"no signal came to gate {self.task_id!r} within {self.timeout}"
         if self.on_timeout == "fail":
-            raise GateTimeoutError(f'{what}. on_timeout="skip" or "default" would let the run go on', timeout=self.timeout)
+            raise GateTimeoutError(
+                f'{what}. on_timeout="skip" or "default" would let the run go on', timeout=self.timeout
+            )
         log.warning("%s", what)
         if self.on_timeout == "skip":
             raise AirflowSkipException(what)

@@ -24,7 +24,9 @@ def _key(configure):
     configure("signal_key", KEY)
 
 
-@pytest.mark.parametrize("name", ["a.b.c", "a/b\\c", "größe ☃ 数", "x" * 250, "☃" * 250, "{{ ds }}", "a&b=c#d?e%20", "'\"\n"])
+@pytest.mark.parametrize(
+    "name", ["a.b.c", "a/b\\c", "größe ☃ 数", "x" * 250, "☃" * 250, "{{ ds }}", "a&b=c#d?e%20", "'\"\n"]
+)
 def test_ids_of_any_form_come_back(name):
     gate = make_gate(dag_id=name, run_id=f"manual__{name}", task_id=f"group.{name}", map_index=7)
     token = tokens.sign(gate)

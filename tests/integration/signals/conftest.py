@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -14,6 +14,8 @@ from flowstone_provider.gates import ANY_JSON, OPTION, fingerprint, form
 from flowstone_provider.tokens import Gate
 from tests.support.dags import make_known
 from tests.support.signals import KEY, make_gate
+
+COLUMNS = ("id", "map_index", "state", "next_method", "next_kwargs", "trigger_timeout")
 
 
 class Gates:
@@ -39,6 +41,7 @@ class Gates:
         now = datetime.now(timezone.utc)
         # Airflow 3.1 and 3.2 defer to a trigger, which looks for the answer.
         parked = getattr(TaskInstanceState, "AWAITING_INPUT", TaskInstanceState.DEFERRED)
+        waits = {"state": parked, "next_method": "resume", "updated_at": now - timedelta(minutes=1)}
         with create_session() as session:
             known = SerializedDagModel.get(dag.dag_id, session=session).dag
             run = known.create_dagrun(
@@ -52,7 +55,7 @@ class Gates:
             )
             instances = sorted(run.get_task_instances(session=session), key=lambda ti: ti.map_index)
             for ti in instances:
-                for name, value in {"state": parked, "next_method": "resume", **columns}.items():
+                for name, value in {**waits, **columns}.items():
                     setattr(ti, name, value)
                 session.add(
                     HITLDetail(ti_id=ti.id, options=[OPTION], subject="pay", params=form(schema), multiple=False)
@@ -75,7 +78,7 @@ class Gates:
         from sqlalchemy import select
 
         columns = (
-            *(getattr(TaskInstance, name) for name in ("id", "map_index", "state", "next_method", "next_kwargs")),
+            *(getattr(TaskInstance, name) for name in COLUMNS),
             *(getattr(HITLDetail, name) for name in ("responded_at", "responded_by", "params_input")),
         )
         query = select(*columns).outerjoin(HITLDetail, HITLDetail.ti_id == TaskInstance.id)

@@ -1,16 +1,16 @@
-"""The endpoint of signal gates over Airflow's database: which gates go on, which do not, and that nothing else changes."""
+"""The endpoint of signal gates over Airflow's database: which gates go on, which do not, what changes."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import threading
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from pydantic import BaseModel
 
-from flowstone_provider import telemetry, tokens
+from flowstone_provider import signals, telemetry, tokens
 from flowstone_provider.signals import MAX_DEPTH
 from tests.support.signals import make_gate, post, request_of
 
@@ -68,11 +68,94 @@ def test_of_two_signals_at_once_one_is_taken(gates):
         assert gates.taken(gate) == winner
 
 
-def test_a_signal_before_the_task_has_parked_waits_for_it(gates):
+def xcoms(gate):
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        rows = session.execute(select(XComModel.key, XComModel.value).where(XComModel.dag_id == gate.dag_id))
+        return {row.key: row.value for row in rows}
+
+
+def push(gate, key):
+    from airflow.models.dagrun import DagRun
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        run_id = session.scalar(select(DagRun.id).where(DagRun.dag_id == gate.dag_id))
+        which = {"dag_id": gate.dag_id, "run_id": gate.run_id, "task_id": gate.task_id, "map_index": gate.map_index}
+        session.add(XComModel(**which, dag_run_id=run_id, key=key, value=True))
+
+
+def change(gate, **columns):
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        ti = session.get(TaskInstance, TaskInstance.id.type.python_type(gate.ti_id))
+        for name, value in columns.items():
+            setattr(ti, name, value)
+
+
+def test_a_signal_while_the_function_runs_is_left_where_the_task_looks_for_it(gates):
+    first, second = gates.open(2, state="running", next_method=None)
+    assert send(second, b"[1]").status == 200
+    found = gates.instance(second)
+    assert (found["state"], found["params_input"]) == ("running", {"signal": "[1]"})
+    assert xcoms(second) == {"flowstone_early_signal_1": "[1]"}, "as Airflow keeps XComs, and not that of the other"
+    assert send(second, b"[2]").status == 409
+    assert gates.instance(first)["responded_at"] is None
+
+
+def test_a_signal_while_the_task_is_about_to_park_waits_until_it_has(gates, monkeypatch):
     (gate,) = gates.open(state="running", next_method=None)
+    push(gate, "flowstone_parking")
+    before = gates.instance(gate)
+    pauses = []
+
+    async def pause(seconds):
+        pauses.append(gates.instance(gate))
+        if len(pauses) == 3:
+            change(gate, state="awaiting_input", next_method="resume")
+
+    monkeypatch.setattr(signals.asyncio, "sleep", pause)
+    assert send(gate, b"[1]").status == 200
+    assert pauses == [before] * 3, "until then nothing is written"
+    found = gates.instance(gate)
+    assert (found["state"], found["params_input"]) == ("awaiting_input", {"signal": "[1]"})
+
+
+def test_a_task_that_dies_before_it_parks_does_not_hold_the_sender_for_ever(gates, monkeypatch):
+    (gate,) = gates.open(state="running", next_method=None)
+    push(gate, "flowstone_parking")
+    before = gates.instance(gate)
+
+    async def pause(seconds): ...
+
+    monkeypatch.setattr(signals.asyncio, "sleep", pause)
+    assert send(gate)[:2] == (503, {"detail": "the gate's task is about to wait; send the signal again"})
+    assert gates.instance(gate) == before
+
+
+@pytest.mark.airflow("3.3")
+@pytest.mark.parametrize("timeout", [timedelta(days=1), timedelta(seconds=2), None])
+def test_a_task_that_has_just_parked_goes_on_when_it_has_settled(gates, timeout):
+    """By the scheduler, which lets tasks go on whose time is up, with the answer if there is one."""
+    from airflow.jobs.job import Job
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+
+    now = datetime.now(timezone.utc)
+    (gate,) = gates.open(updated_at=now - timedelta(seconds=1), trigger_timeout=timeout and now + timeout)
     assert send(gate, b"[1]").status == 200
     found = gates.instance(gate)
-    assert (found["state"], found["params_input"]) == ("running", {"signal": "[1]"})
+    assert (found["state"], found["params_input"]) == ("awaiting_input", {"signal": "[1]"})
+    assert found["trigger_timeout"] == now + min(timedelta(seconds=9), timeout or timedelta(days=1))
+    change(gate, trigger_timeout=now - timedelta(seconds=1))
+    SchedulerJobRunner(Job()).check_awaiting_input_timeouts()
+    assert gates.taken(gate) == [1]
 
 
 OVER = ["success", "failed", "skipped", "removed", "up_for_retry", "up_for_reschedule", "queued", "scheduled", None]
@@ -119,7 +202,9 @@ def test_the_signal_of_a_run_that_is_deleted_is_refused(gates):
 
 
 @pytest.mark.parametrize(
-    "change", [{"dag_id": "other"}, {"run_id": "other"}, {"task_id": "other"}, {"map_index": 1}, {"map_index": -1}], ids=repr
+    "change",
+    [{"dag_id": "other"}, {"run_id": "other"}, {"task_id": "other"}, {"map_index": 1}, {"map_index": -1}],
+    ids=repr,
 )
 def test_a_token_of_another_task_instance_is_refused(gates, change):
     """Signed with the right key: of another database, say."""

@@ -9,13 +9,16 @@ from uuid import UUID
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, exceptions, task
 from pydantic import BaseModel, field_validator
 
 from flowstone_provider import SignalGateOperator, telemetry, tokens
 from flowstone_provider.errors import GateTimeoutError, OptionsError, SignalKeyError, SignalPayloadError
 from flowstone_provider.gates import fingerprint
 from tests.support.signals import KEY
+
+# What ends the first part of a task: with Airflow 3.3, and before.
+PARKS = tuple(getattr(exceptions, name) for name in ("TaskAwaitingInput", "TaskDeferred") if hasattr(exceptions, name))
 
 TI_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -152,9 +155,17 @@ def airflow(configure, monkeypatch):
     return told
 
 
-def context(map_index=-1):
+def context(map_index=-1, told=(), early=None):
+    """What Airflow gives a task; ``told`` gets its XComs, and ``early`` is the signal that came while it ran."""
+    xcoms = {f"flowstone_early_signal_{map_index}": early}
     ti = SimpleNamespace(
-        dag_id="orders", run_id="run/1", task_id="pay", map_index=map_index, id=UUID(TI_ID), try_number=1
+        dag_id="orders",
+        run_id="run/1",
+        task_id="pay",
+        map_index=map_index,
+        id=UUID(TI_ID),
+        xcom_push=lambda key, value: told.append((key, value)),
+        xcom_pull=lambda task_ids, key: told.append(("pull", key)) or xcoms[key],
     )
     return {"ti": ti, "task_instance": ti, "ds": "2026-01-01"}
 
@@ -165,8 +176,8 @@ def test_the_row_is_written_before_the_function_has_the_url_and_holds_nothing_se
         return signal_url
 
     with pytest.raises(Parked):
-        gate(order, op_args=[7], schema=Paid, timeout=timedelta(hours=2)).execute(context(map_index=3))
-    assert [what for what, _ in airflow] == ["mask", "row", "event", "function", "park"]
+        gate(order, op_args=[7], schema=Paid, timeout=timedelta(hours=2)).execute(context(3, airflow))
+    assert [what for what, _ in airflow] == ["mask", "row", "event", "function", "flowstone_parking", "pull", "park"]
     told = dict(airflow)
     number, url, ds = told["function"]
     assert (number, ds) == (7, "2026-01-01")
@@ -191,7 +202,7 @@ def test_a_coroutine_function_is_run(airflow):
         airflow.append(("function", signal_url))
 
     with pytest.raises(Parked):
-        gate(order).execute(context())
+        gate(order).execute(context(told=airflow))
     assert dict(airflow)["function"].startswith("https://airflow.example.com/prefix/flowstone/signals/")
 
 
@@ -199,7 +210,7 @@ def test_a_coroutine_function_is_run(airflow):
 def test_without_a_key_the_function_is_not_called(airflow, configure, key):
     configure("signal_key", key)
     with pytest.raises(AirflowFailException, match=r"secrets\.token_urlsafe") as caught:
-        gate(lambda signal_url: airflow.append(signal_url)).execute(context())
+        gate(lambda signal_url: airflow.append((signal_url, None))).execute(context())
     assert isinstance(caught.value.__cause__, SignalKeyError)
     assert airflow == []
 
@@ -207,7 +218,7 @@ def test_without_a_key_the_function_is_not_called(airflow, configure, key):
 def test_without_an_address_the_function_is_not_called(airflow, monkeypatch):
     monkeypatch.delenv("AIRFLOW__API__BASE_URL")
     with pytest.raises(AirflowFailException, match=r"\[api\] base_url is not set"):
-        gate(lambda signal_url: airflow.append(signal_url)).execute(context())
+        gate(lambda signal_url: airflow.append((signal_url, None))).execute(context())
     assert [what for what, _ in airflow] == ["mask"]
 
 
@@ -217,6 +228,13 @@ def test_a_function_that_raises_is_tried_again_as_of_any_task(airflow):
 
     with pytest.raises(ConnectionError):
         gate(order).execute(context())
+
+
+@pytest.mark.parametrize("value", [{"order": 1}, None, "text"])
+def test_a_signal_that_was_early_is_taken_without_parking(airflow, value):
+    made = gate(on_signal=lambda value: [value])
+    assert made.execute(context(5, airflow, early=json.dumps(value))) == [value]
+    assert [what for what, _ in airflow] == ["mask", "row", "event", "flowstone_parking", "pull"]
 
 
 # With the answer
@@ -298,17 +316,16 @@ def test_an_answer_that_airflow_cannot_use_fails_the_task():
         gate().resume(context(), event)
 
 
-def test_it_parks_without_a_worker_and_no_longer_than_the_deadline():
+def test_it_parks_without_a_worker_until_the_deadline_but_not_for_a_moment():
     """With the exception of Airflow 3.3, or the trigger of an older one."""
-    from airflow.sdk import exceptions
-
     made = gate()
-    for left, expected in ((timedelta(hours=1), 3600), (-timedelta(hours=1), 0)):
+    for left, expected in ((timedelta(hours=1), 3600), (-timedelta(hours=1), 10)):
         deadline = datetime.now(timezone.utc) + left
-        parked = pytest.raises(BaseException, made._park, UUID(TI_ID), deadline).value
+        with pytest.raises(PARKS) as caught:
+            made._park(UUID(TI_ID), deadline)
+        parked = caught.value
         assert parked.method_name == "resume"
-        if hasattr(exceptions, "TaskAwaitingInput"):
-            assert isinstance(parked, exceptions.TaskAwaitingInput)
-            assert expected - 10 < parked.timeout.total_seconds() <= expected
-        else:
+        if hasattr(parked, "trigger"):
             assert parked.trigger.timeout_datetime == deadline
+        else:
+            assert expected - 5 < parked.timeout.total_seconds() <= expected
