@@ -237,7 +237,7 @@ class Flow:
         module.function(function, ["ti=None"], doc, lines, decorator=decorator)
         branch = module.name(id_, "way")
         self.lines += [f"{branch} = {function}()", f"{written.last or written.value} >> {branch}"]
-        self._go(straight, branch, given if straight.through is None else "")
+        self._go(straight, branch, given if written.last is not None else "")
         for way in ways[1:]:
             self._go(way, branch, given)
 

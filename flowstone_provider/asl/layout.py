@@ -94,7 +94,10 @@ class _Tidy(ast.NodeTransformer):
             return node if kept else None
         if not isinstance(target, ast.Name) or target.id in self._read:
             return node
-        return ast.Expr(node.value) if isinstance(node.value, ast.Call) else None
+        if isinstance(node.value, ast.Call):
+            return ast.Expr(node.value)
+        # What calls something is done for its effect.
+        return node if any(isinstance(each, ast.Call) for each in ast.walk(node.value)) else None
 
     def visit_With(self, node: ast.With) -> ast.AST:
         """A group without a name that is not read."""

@@ -193,3 +193,13 @@ def test_an_item_is_processed_by_plain_functions(tmp_path):
         "error": {"Error": "TooLarge", "Cause": "ask first"},
         "sides": [{"id": 2}, 500],
     }
+
+
+def test_work_whose_result_is_dropped_is_done_all_the_same():
+    lambda_ = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "f"}}
+    inner = {"StartAt": "B", "States": {"B": {**lambda_, "ResultPath": None, "End": True}}}
+    machine = {"StartAt": "A", "States": {"A": {"Type": "Map", "ItemProcessor": inner, "End": True}}}
+    assert 'aws_lambda("f", {})' in convert(json.dumps(machine), "m").source
+    branch = {"StartAt": "C", "States": {"C": {**lambda_, "End": True}}}
+    inner["States"]["B"] = {"Type": "Parallel", "Branches": [branch], "ResultPath": None, "End": True}
+    assert "result = [c(data)]" in convert(json.dumps(machine), "m").source
