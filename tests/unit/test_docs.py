@@ -172,6 +172,16 @@ def test_the_converted_state_machine_of_the_docs():
     assert "\n".join(["```text", *done.report.lines(), "```"]) in text
 
 
+def test_every_field_of_a_state_machine_is_in_the_guide():
+    from flowstone_provider.asl import model
+
+    text = (DOCS / "migration" / "step-functions.md").read_text()
+    kinds = [kind for kind in vars(model).values() if isinstance(kind, type) and issubclass(kind, model.Fields)]
+    fields = {field.alias for kind in kinds for field in kind.model_fields.values()}
+    known = {"Type", "StartAt", "States", "Version"}  # what a state machine is written in, and is nothing by itself
+    assert sorted(name for name in fields - known if f"`{name}`" not in text) == []
+
+
 def anchors_of(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
