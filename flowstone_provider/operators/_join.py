@@ -75,8 +75,8 @@ class ParallelJoinOperator(BaseOperator):
         return _plain(self.python_callable(outcomes, **context_arguments(self.python_callable, context, {})))
 
     def _group(self, ti: Any, started: float | None) -> ParallelGroup:
-        # Airflow counts the tries that are allowed in all, so that each Clear raises it and a retry does not.
-        epoch = ti.max_tries
+        # Airflow sets max_tries at each Clear to the tries there were and those to come: this is the former.
+        epoch = ti.max_tries - self.retries
         if started is None:
             started = datetime.now(timezone.utc).timestamp()
             if any(branch.timeout is not None for branch in self.branches):

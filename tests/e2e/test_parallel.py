@@ -85,3 +85,9 @@ def test_clear_of_a_branch_that_failed_is_judged_anew(killed):
     assert killed.xcom("enrich.join") == dict.fromkeys(LATE, "succeeded")
     assert killed.outcomes("enrich.prices.work") == [("success", 1)]
     assert killed.outcomes("after") == [("success", 2)]
+    kept = killed.airflow.storage / killed.dag_id / killed.run_id / "~parallel" / "enrich"
+    assert sorted(str(path.relative_to(kept)) for path in kept.rglob("*.json")) == [
+        "00000/late.json",
+        "00000/started.json",
+        "00002/started.json",
+    ]
