@@ -127,9 +127,9 @@ class SignalGateOperator(DecoratedOperator):
         try:
             from airflow.sdk.exceptions import TaskAwaitingInput
         except ImportError:  # before Airflow 3.3 a trigger looks for the answer
-            from airflow.providers.standard.triggers.hitl import HITLTrigger
+            from flowstone_provider.triggers.signal_gate import GateTrigger
 
-            trigger = HITLTrigger(ti_id=ti_id, options=[OPTION], params={}, timeout_datetime=deadline)
+            trigger = GateTrigger(ti_id=ti_id, options=[OPTION], params={}, timeout_datetime=deadline)
             self.defer(trigger=trigger, method_name="resume")
         left = max(deadline - datetime.now(timezone.utc), SETTLE)
         raise TaskAwaitingInput(method_name="resume", timeout=left)

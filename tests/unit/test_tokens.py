@@ -131,6 +131,7 @@ def test_the_key_may_be_the_password_of_a_connection(configure, monkeypatch):
         tokens.keys()
 
 
+@pytest.mark.airflow("3.3")
 def test_the_key_may_come_from_a_command_as_all_secrets_of_airflow(configure, monkeypatch):
     monkeypatch.delenv("AIRFLOW__FLOWSTONE__SIGNAL_KEY")
     monkeypatch.setenv("AIRFLOW__FLOWSTONE__SIGNAL_KEY_CMD", f"""{sys.executable} -c "print('{OTHER}')\"""")

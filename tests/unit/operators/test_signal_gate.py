@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.sdk import DAG, exceptions, task
 from pydantic import BaseModel, field_validator
 
@@ -18,7 +19,7 @@ from flowstone_provider.gates import fingerprint
 from tests.support.signals import KEY
 
 # What ends the first part of a task: with Airflow 3.3, and before.
-PARKS = tuple(getattr(exceptions, name) for name in ("TaskAwaitingInput", "TaskDeferred") if hasattr(exceptions, name))
+PARKS = getattr(exceptions, "TaskAwaitingInput", TaskDeferred)
 
 TI_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -329,3 +330,31 @@ def test_it_parks_without_a_worker_until_the_deadline_but_not_for_a_moment():
             assert parked.trigger.timeout_datetime == deadline
         else:
             assert expected - 5 < parked.timeout.total_seconds() <= expected
+
+
+def test_the_trigger_of_an_older_airflow_waits_until_the_task_has_settled(monkeypatch):
+    from airflow.providers.standard.triggers.hitl import HITLTrigger
+
+    from flowstone_provider.triggers import signal_gate
+
+    order = []
+
+    async def sleep(seconds):
+        order.append(seconds)
+
+    async def run(self):
+        order.append("looks")
+        yield "event"
+
+    monkeypatch.setattr(signal_gate.asyncio, "sleep", sleep)
+    monkeypatch.setattr(HITLTrigger, "run", run)
+    trigger = signal_gate.GateTrigger(ti_id=UUID(TI_ID), options=["Resume"], params={}, timeout_datetime=None)
+    path, kwargs = trigger.serialize()
+    assert path == "flowstone_provider.triggers.signal_gate.GateTrigger"
+    assert (kwargs["ti_id"], kwargs["options"]) == (UUID(TI_ID), ["Resume"])
+
+    async def events():
+        return [event async for event in signal_gate.GateTrigger(**kwargs).run()]
+
+    assert asyncio.run(events()) == ["event"]
+    assert order == [10, "looks"]
