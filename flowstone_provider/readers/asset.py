@@ -18,7 +18,13 @@ from flowstone_provider.contracts.io_manager import (
 )
 from flowstone_provider.contracts.item_reader import Checkpoint, ItemReader, Json, Page, ReaderOptions, limited
 from flowstone_provider.contracts.options import is_deferred
-from flowstone_provider.errors import AssetReplacedError, ReaderError, SourceChangedError, SourceNotFoundError
+from flowstone_provider.errors import (
+    AssetReplacedError,
+    PartitionError,
+    ReaderError,
+    SourceChangedError,
+    SourceNotFoundError,
+)
 from flowstone_provider.readers._arrow import readable, values
 
 _PAGE_ITEMS = 1_000
@@ -67,6 +73,7 @@ class AssetReader(ItemReader):
         Raises:
             SourceNotFoundError: The asset has no value.
             SourceChangedError: The value is not the one that the reference or the checkpoint was made from.
+            PartitionError: The partition was rendered to none.
             ReaderError: The value is neither a table nor a JSON list.
         """
         key, manager, receipt = self._opened()
@@ -104,6 +111,11 @@ class AssetReader(ItemReader):
             key, name, checksum = meant_by(self.opts.reference)
         else:
             partition = self.opts.partition
+            if partition is None and "partition" in self.opts.model_fields_set:
+                raise PartitionError(
+                    f"the partition of {self.opts.asset} is None: the task that it comes from found nothing; for the "
+                    "asset without partitions leave it out"
+                )
             key = AssetKey(self.opts.asset, tuple(partition) if isinstance(partition, list) else partition)
         manager = registry.create_io_manager(name)
         receipt = manager.receipt(key)

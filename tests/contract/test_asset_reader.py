@@ -11,6 +11,7 @@ import pytest
 from flowstone_provider.contracts.io_manager import AssetKey, make_reference
 from flowstone_provider.errors import (
     OptionsError,
+    PartitionError,
     ReaderError,
     SourceChangedError,
     SourceNotFoundError,
@@ -86,6 +87,13 @@ def test_what_has_no_json_form_is_named():
     assert [item["at"][:19] for item in items(**BY_NAME)] == ["1970-01-01T00:00:00"]
     MemoryIOManager().store(KEY, pa.table({"at": [datetime(2026, 1, 1, tzinfo=timezone.utc)]}))
     assert items(**BY_NAME) == [{"at": datetime(2026, 1, 1, tzinfo=timezone.utc)}]
+
+
+def test_a_partition_that_is_rendered_to_none_is_not_the_asset_without():
+    MemoryIOManager().store(AssetKey("flights"), [1, 2])
+    assert items(asset="flights", io_manager="memory") == [1, 2]
+    with pytest.raises(PartitionError, match="the partition of flights is None: the task that it comes from found"):
+        items(asset="flights", io_manager="memory", partition=None)
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, "text", b"bytes"])

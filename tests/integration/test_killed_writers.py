@@ -8,7 +8,6 @@ import textwrap
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from flowstone_provider.contracts.io_manager import AssetKey
@@ -28,7 +27,7 @@ def test_a_writer_that_is_killed_leaves_the_old_value(manager, tmp_path, postgre
     suite.test_a_writer_that_is_killed_leaves_the_old_value(suite.make(options), options)
 
 
-# Each store is killed in a process of its own, forked so that Airflow is imported once.
+# Each store is killed in a process of its own, forked so that everything is imported once.
 KILLED = """
     import os, signal, sys, warnings
     sys.path.insert(0, {root!r})
@@ -42,13 +41,15 @@ KILLED = """
         os.kill(os.getpid(), signal.SIGKILL)
 
     warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 has one for a fork beside threads
-    for manager in (FileIOManager, ParquetIOManager):
+    for cls in (FileIOManager, ParquetIOManager):
+        manager = cls(path={path!r} + "/" + cls.__name__)
         for moment in ("replace", "remove"):
+            key = AssetKey("numbers", moment)
+            manager.store(key, pa.table({{"n": [1]}}))
             child = os.fork()
             if child == 0:
                 setattr(PathFiles, moment, kill)
-                key = AssetKey("numbers", moment)
-                manager(path={path!r} + "/" + manager.__name__).store(key, pa.table({{"n": [2]}}))
+                manager.store(key, pa.table({{"n": [2]}}))
                 os._exit(1)
             assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
 """
@@ -58,9 +59,6 @@ def test_a_writer_that_is_killed_before_or_after_the_receipt_leaves_one_value_wh
     managers = [manager(path=f"file://{tmp_path}/{manager.__name__}") for manager in (FileIOManager, ParquetIOManager)]
     # What each moment leaves: the receipt is written, or the old file is removed, not any more.
     left = {AssetKey("numbers", "replace"): 1, AssetKey("numbers", "remove"): 2}
-    for manager in managers:
-        for key in left:
-            manager.store(key, pa.table({"n": [1]}))
     script = textwrap.dedent(KILLED).format(root=str(Path(__file__).parents[2]), path=f"file://{tmp_path}")
     subprocess.run([sys.executable, "-c", script], check=True)
     for manager in managers:
