@@ -216,6 +216,9 @@ class Flow:
         lines = [f"error = {module.use('error_of')}(ti, {ids})", "if error is None:", f"    {answer}"]
         ways = [straight]
         for number, catcher in enumerate(catchers(state)):
+            if isinstance(state, Map | Parallel) and not set(ANY_ERROR) & set(catcher.error_equals):
+                text = f"its Catch of {', '.join(catcher.error_equals)} matches no error: here it is that of the whole state"
+                module.remark(name, text)
             way = self._way(id_, catcher.next, self._caught(name, id_, state, catcher, number, ids))
             ways.append(way)
             test = (

@@ -156,3 +156,15 @@ def test_remarks_name_the_state_and_what_differs():
     assert any("Lambda.TooManyRequestsException only: Airflow tries again after any error" in text for text in texts)
     texts = [each.text for each in converted("callback").report.remarks]
     assert any(text.startswith("HeartbeatSeconds has no counterpart") for text in texts)
+
+
+def test_a_catch_that_cannot_match_and_a_rate_that_is_another_are_remarked():
+    inner = {"StartAt": "B", "States": {"B": PASS}}
+    catch = [{"ErrorEquals": ["Broken"], "Next": "C"}]
+    work = {"Type": "Parallel", "Branches": [inner], "Catch": catch, "Next": "C"}
+    retry = [{"ErrorEquals": ["States.ALL"], "BackoffRate": 1.5}]
+    task = {"Type": "Task", "Resource": "arn:aws:states:::sns:publish", "Retry": retry, "End": True}
+    machine = {"StartAt": "A", "States": {"A": work, "C": task}}
+    remarks = [f"{each.state}: {each.text}" for each in convert(json.dumps(machine), "m").report.remarks]
+    assert "A: its Catch of Broken matches no error: here it is that of the whole state" in remarks
+    assert any(text.startswith("C: BackoffRate 1.5: True doubles") for text in remarks)
