@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.cluster import Cluster
+from tests.e2e.parked import wait_parked
 from tests.support.processes import wait_until
 
 DAG_ID = "approvals"
@@ -25,7 +26,7 @@ class Run:
         self.run_id = airflow.trigger(dag_id, conf=conf)
 
     def wait(self, task_id: str, map_index: int = -1):
-        self.airflow.wait_parked(self.dag_id, self.run_id, task_id, map_index)
+        wait_parked(self.airflow, self.dag_id, self.run_id, task_id, map_index)
 
     def answer(self, task_id: str, option: str, reason: str | None = None, *, map_index: int = -1, user: str = "admin"):
         """The status code."""

@@ -9,6 +9,7 @@ import httpx
 
 from flowstone_provider.asl import convert
 from tests.e2e.cluster import Cluster
+from tests.e2e.parked import wait_parked
 from tests.support.processes import wait_until
 
 
@@ -74,7 +75,7 @@ def test_an_error_is_caught_by_name_and_a_callback_goes_on(airflow: Cluster, mot
 
     asked = wait_until(received, timeout=90, what="nothing was asked")
     assert asked["error"] == "NotImplementedError"
-    airflow.wait_parked(dag_id, run_id, "ask.ask_gate")
+    wait_parked(airflow, dag_id, run_id, "ask.ask_gate")
     answer = httpx.post(asked["token"], json={"approved": True}, timeout=30, trust_env=False)
     assert answer.status_code == 200
     assert airflow.wait_run(dag_id, run_id) == "success"

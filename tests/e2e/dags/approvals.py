@@ -29,7 +29,7 @@ def approvals():
     good = approve("Publish {{ run_id }}?", task_id="good", body="*One* number.", **REPORT)
     refused = approve("Publish?", task_id="refused", **REPORT)
     strict = approve("Delete?", task_id="strict", fail_on_reject=True)
-    # Not less: see `Cluster.wait_parked`.
+    # Not less: see `tests.e2e.parked`.
     soon = timedelta(seconds=5)
     late = approve("Soon?", task_id="late", response_timeout=soon, **REPORT)
     by_default = approve("Or else?", task_id="by_default", response_timeout=soon, defaults="Approve", **REPORT)
