@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from airflow.cli import cli_parser
 
+from flowstone_provider.hooks.parallel import kept_in, start_of
+from flowstone_provider.hooks.storage import storage as storage_folder
 from flowstone_provider.scatter.options import Batching, Tolerance
 from tests.support.scatters import Scatter
 
@@ -137,6 +139,15 @@ def test_clean_removes_one_run(airflow, tmp_path):
     assert scatter.folder.exists()
     airflow("clean", "--dag-id", "dag", "--run-id", "run", "--scatter-id", "scatter", "-y")
     assert not scatter.folder.exists()
+
+
+def test_clean_removes_what_parallel_groups_kept_and_status_leaves_it_out(airflow, storage):
+    folder = storage_folder()
+    start_of(kept_in(folder, "dag", "run", "group", 0))
+    start_of(kept_in(folder, "dag", "later", "group", 0))
+    assert "dag has no scatter in run run" in airflow("status", "dag", "run")
+    assert "removed 1 folders" in airflow("clean", "--dag-id", "dag", "--run-id", "run", "-y")
+    assert [path.relative_to(storage).parts[:3] for path in storage.rglob("*.json")] == [("dag", "later", "~parallel")]
 
 
 @pytest.mark.parametrize(
