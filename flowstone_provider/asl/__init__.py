@@ -9,6 +9,7 @@ nothing of the state machine is evaluated.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -89,10 +90,12 @@ def _parsed(definition: str | bytes) -> Any:
         raise StateMachineError(f"the file has more than {MAX_BYTES:,} bytes, and Step Functions takes no more")
     try:
         text = definition if isinstance(definition, str) else definition.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once)
     except UnicodeDecodeError as error:
         raise StateMachineError(f"the file is no UTF-8: {error}") from None
-    except json.JSONDecodeError as error:
+    except StateMachineError:
+        raise
+    except ValueError as error:  # also a number of too many digits
         raise StateMachineError(f"the file is no JSON: {error}") from None
     _check_depth(value)
     return value
@@ -109,3 +112,20 @@ def _check_depth(value: Any) -> None:
 
 def _refuse(constant: str) -> NoReturn:
     raise StateMachineError(f"the file is no JSON: it has {constant}")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise StateMachineError(f"the file has a number that is too large: {text[:40]}")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names are all different: of two states of one name, one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise StateMachineError(f"the file has {twice!r} twice in one object: give one of them another name")
+    return found

@@ -217,8 +217,8 @@ class Flow:
         ways = [straight]
         for number, catcher in enumerate(catchers(state)):
             if isinstance(state, Map | Parallel) and not set(ANY_ERROR) & set(catcher.error_equals):
-                text = f"its Catch of {', '.join(catcher.error_equals)} matches no error: here it is that of the whole state"
-                module.remark(name, text)
+                errors = ", ".join(catcher.error_equals)
+                module.remark(name, f"its Catch of {errors} matches no error: here it is that of the whole state")
             way = self._way(id_, catcher.next, self._caught(name, id_, state, catcher, number, ids))
             ways.append(way)
             test = (

@@ -149,10 +149,8 @@ def retry_settings(module: Module, name: str, state: Worker) -> list[str]:
     if chosen.backoff_rate > 1 and chosen.max_attempts > 1:
         settings.append("retry_exponential_backoff=True")
         if chosen.backoff_rate != 2:
-            module.remark(
-                name,
-                f"BackoffRate {chosen.backoff_rate:g}: True doubles; where Airflow takes a number (3.2 and newer), write it",
-            )
+            rate = f"{chosen.backoff_rate:g}"
+            module.remark(name, f"BackoffRate {rate}: True doubles; where Airflow takes a number (3.2 on), write it")
     if chosen.max_delay_seconds is not None:
         settings.append(f"max_retry_delay={timedelta}(seconds={chosen.max_delay_seconds})")
     return settings

@@ -53,7 +53,7 @@ def machines(draw, depth: int = 2):
 numbers = count()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(machines())
 def test_any_machine_becomes_a_dag(tmp_path_factory, machine):
     done = convert(json.dumps(machine), "machine")

@@ -35,6 +35,12 @@ def error_of(definition) -> str:
         ("{", "the file is no JSON: Expecting property name"),
         (b"\xff\xfe{}", "the file is no UTF-8"),
         ('{"StartAt": NaN}', "the file is no JSON: it has NaN"),
+        (
+            '{"StartAt": "A", "States": {"A": {"Type": "Succeed"}, "A": {"Type": "Fail"}}}',
+            "the file has 'A' twice in one object",
+        ),
+        ('{"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": 1e999}}}', "a number that is too large: 1e999"),
+        ('{"StartAt": ' + "9" * 5_000 + "}", "the file is no JSON: Exceeds the limit"),
         ("[]", "the state machine must be a JSON object with StartAt and States, not list"),
         ({"States": {"A": PASS}}, "the state machine needs the field StartAt"),
         ({"StartAt": "A"}, "the state machine needs the field States"),
