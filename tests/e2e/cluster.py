@@ -92,7 +92,6 @@ class Cluster:
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.home / "passwords.json",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in self.passwords),
             "DATABASE__SQL_ALCHEMY_CONN": database.replace("postgresql://", "postgresql+psycopg2://"),
-            "FLOWSTONE__SIGNAL_KEY": secrets.token_urlsafe(32),
             "FLOWSTONE__STORAGE": self.storage.as_uri(),
             "OPENLINEAGE__TRANSPORT": json.dumps(
                 {"type": "file", "log_file_path": str(self.openlineage), "append": True}

@@ -21,12 +21,15 @@ COLUMNS = ("id", "map_index", "state", "next_method", "next_kwargs", "trigger_ti
 class Gates:
     """Makes gates, and looks at them."""
 
-    def open(self, count: int = 1, schema: dict[str, Any] = ANY_JSON, **columns: Any) -> list[Gate]:
+    def open(
+        self, count: int = 1, schema: dict[str, Any] = ANY_JSON, *, name: str = "orders", **columns: Any
+    ) -> list[Gate]:
         """Make a run of a mapped task, whose instances wait.
 
         Args:
             count: How many.
             schema: The schema in their rows.
+            name: Begins the id of the DAG.
             **columns: Other values of the task instances' columns.
         """
         from airflow.models.hitl import HITLDetail
@@ -35,7 +38,7 @@ class Gates:
         from airflow.utils.state import DagRunState, TaskInstanceState
         from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
-        with DAG(f"orders_{uuid.uuid4().hex[:8]}", schedule=None) as dag:
+        with DAG(f"{name}_{uuid.uuid4().hex[:8]}", schedule=None) as dag:
             task.signal_gate(task_id="pay")(lambda n, signal_url: n).expand(n=list(range(count)))
         make_known(dag)
         now = datetime.now(timezone.utc)

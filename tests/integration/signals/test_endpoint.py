@@ -42,6 +42,14 @@ def test_what_the_task_goes_on_with_is_the_signal_and_no_class(gates):
     assert event["timedout"] is False
 
 
+@pytest.mark.parametrize("name", ["a.b.c", "größe", "数", "x" * 200])
+def test_ids_may_be_of_any_form_that_airflow_takes(gates, name):
+    """Slashes it does not take; tests/unit/test_tokens.py has them."""
+    (gate,) = gates.open(name=name)
+    assert send(gate, b"1").status == 200
+    assert gates.taken(gate) == 1
+
+
 def test_a_second_signal_is_refused_and_changes_nothing(gates):
     (gate,) = gates.open()
     assert send(gate, b"1").status == 200
