@@ -202,6 +202,8 @@ class ScatterGatherOperator(ScatterOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """See `ScatterGatherOperator`."""
+        if self._left_out(context["ti"]):
+            raise AirflowSkipException("the scatter was skipped: nothing was planned in this run")
         with airflow_errors():
             options = self.scatter_options()
             coordinator, barrier, progress = self.open_scatter(context)
@@ -225,6 +227,12 @@ class ScatterGatherOperator(ScatterOperator):
         for error in errors:
             log.warning("%s × %s, first at item %s", f"{error['count']:,}", error["signature"], error["index"])
         return reference
+
+    def _left_out(self, ti: Any) -> bool:
+        """Whether all before it was skipped, the plan included: the scatter is in a branch that was not chosen."""
+        found = ti.get_task_states(dag_id=ti.dag_id, task_ids=sorted(self.upstream_task_ids), run_ids=[ti.run_id])
+        states = {str(state) for state in found.get(ti.run_id, {}).values()}
+        return states == {"skipped"}
 
     def _succeeded_batches(self, context: Any) -> frozenset[int] | None:
         if self.batch_task_id is None:

@@ -202,3 +202,29 @@ def test_a_configured_source_by_its_name(tmp_path, configure):
         work()
     run = run_dag(dag)
     assert pulled(run, "work.gather")["counts"]["succeeded"] == 2
+
+
+def test_a_scatter_in_a_branch_that_was_not_chosen_is_skipped():
+    with DAG("left_out", schedule=None) as dag:
+
+        @task.branch
+        def choose():
+            return "other"
+
+        @task.scatter(items=[1, 2])
+        def work(item): ...
+
+        @task(task_id="other")
+        def other(): ...
+
+        @task
+        def after(reference): ...
+
+        done = work()
+        choose() >> [done.operator.task_group, other()]
+        after(done)
+    run = run_dag(dag)
+    assert str(run.state) == "success"
+    found = states(run)
+    assert {found[f"work.{name}"] for name in ("plan", "batch", "gather")} == {"skipped"}
+    assert found["after"] == "skipped"
