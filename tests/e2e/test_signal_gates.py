@@ -75,6 +75,16 @@ def run(airflow: Cluster, example, tmp_path_factory) -> Run:
     return run
 
 
+def test_clear_ends_the_old_url_and_gives_a_new_one(run: Run):
+    old = run.url("cleared")
+    run.airflow.clear(DAG_ID, run.id, ["cleared"])
+    assert run.signal(old, "old") == 410
+    new = run.url("cleared", try_number=2)
+    assert run.signal(old, "old") == 410
+    assert run.signal(new, "new") == 200
+    assert run.signal(new, "again") == 409
+
+
 def test_a_signal_after_a_restart_of_everything_is_the_output(run: Run):
     assert run.signal(run.url("plain"), {"ö": ["☃", 2**53, 0.1, None]}) == 200
     assert run.xcom("plain") == {"ö": ["☃", 2**53, 0.1, None]}
@@ -120,17 +130,6 @@ def test_what_does_not_fit_leaves_the_gate_open(run: Run):
     assert run.wait("checked", states=WAITS) in WAITS
     assert run.signal(url, {"order": 1}) == 200
     assert run.xcom("checked") == 2
-
-
-def test_clear_ends_the_old_url_and_gives_a_new_one(run: Run):
-    old = run.url("cleared")
-    run.airflow.clear(DAG_ID, run.id, ["cleared"])
-    assert run.signal(old, "old") == 410
-    new = run.url("cleared", try_number=2)
-    assert run.signal(old, "old") == 410
-    assert run.signal(new, "new") == 200
-    assert run.xcom("cleared") == "new"
-    assert run.signal(new, "again") == 409
 
 
 def test_after_the_timeout_there_are_three_outcomes_and_no_signal(run: Run):
@@ -189,3 +188,8 @@ def test_the_endpoint_is_all_of_ours_that_is_reached_without_a_login(airflow: Cl
 def test_the_example(airflow: Cluster, example: str, run: Run):
     assert airflow.wait_run("wait_for_signal", example) == "success"
     assert airflow.xcom("wait_for_signal", example, "report") == "26115 observations of 3 airports"
+
+
+def test_the_signal_to_the_new_url_is_the_output_after_clear(run: Run):
+    """At the end, for it came when the task had just parked, and took effect when it had settled."""
+    assert run.xcom("cleared") == "new"

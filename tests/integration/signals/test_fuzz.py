@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flowstone_provider import signals, tokens
 from tests.support.signals import make_gate, post
 
-CASES = settings(max_examples=1_000, deadline=None, database=None, suppress_health_check=[*HealthCheck])
+CASES = settings(max_examples=700, deadline=None, database=None, suppress_health_check=[*HealthCheck])
 
 document = schemathesis.openapi.from_dict(signals.app.openapi())
 document.app = signals.app
