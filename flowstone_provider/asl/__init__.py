@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from flowstone_provider.asl.flow import Flow
 from flowstone_provider.asl.graph import Graph, read_graph
 from flowstone_provider.asl.module import Module, Report, identifier, indented
 from flowstone_provider.asl.tasks import Tasks
-from flowstone_provider.errors import StateMachineError
+from flowstone_provider.errors import OptionsError, StateMachineError
 
 # Step Functions takes no larger definition.
 MAX_BYTES = 1 << 20
@@ -47,8 +48,11 @@ def convert(definition: str | bytes, dag_id: str) -> Converted:
         dag_id: The id of the DAG.
 
     Raises:
+        OptionsError: The DAG's id is none.
         StateMachineError: The definition is no state machine (with the state and the field), or has a loop.
     """
+    if not re.fullmatch(r"[\w.-]{1,250}", dag_id):
+        raise OptionsError(f"{dag_id!r} is no id of a DAG: it may have letters, digits, dots, dashes and underscores")
     module = Module()
     try:
         graph = read_graph(_parsed(definition), "the state machine", "JSONPath", module)

@@ -15,6 +15,7 @@ from flowstone_provider.asl.model import (
     Map,
     State,
     Succeed,
+    Wait,
     Worker,
     inner_machines,
     read_machine,
@@ -105,6 +106,8 @@ def read_graph(value: Any, place: str, language: Language, module: Module, depth
         state = states[name]
         if isinstance(state, Map) and state.item_processor is not None and state.iterator is not None:
             raise StateMachineError(f"state {name!r} has both ItemProcessor and Iterator, its old name")
+        if isinstance(state, Wait) and len(state.until) != 1:
+            raise StateMachineError(f"state {name!r} must have one of Seconds, SecondsPath, Timestamp, TimestampPath")
         graph.inner[name] = [
             read_graph(inner, inner_place, language, module, depth + 1)
             for inner_place, inner in inner_machines(name, state)

@@ -119,6 +119,15 @@ class Wait(State):
     timestamp: str | None = None
     timestamp_path: str | None = None
 
+    @property
+    def until(self) -> list[str]:
+        """The fields that say how long; there must be one."""
+        return [
+            name
+            for name in ("seconds", "seconds_path", "timestamp", "timestamp_path")
+            if getattr(self, name) is not None
+        ]
+
 
 class Succeed(State):
     """The end of the machine."""

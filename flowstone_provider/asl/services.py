@@ -52,7 +52,8 @@ class Operator:
         json: Those that the operator wants as a text of JSON, where they are no texts.
         fixed: Further arguments, as Python source.
         result: How Step Functions' result is made of what the operator returns, as Python of ``result``.
-        required: Arguments that the operator cannot do without, and their values when the state has none.
+        defaults: Arguments that the operator cannot do without and Step Functions can.
+        needs: Those that it cannot do without and nobody else gives.
     """
 
     name: str
@@ -61,10 +62,11 @@ class Operator:
     json: tuple[str, ...] = ()
     fixed: Mapping[str, str] | None = None
     result: str = "result"
-    required: Mapping[str, str] | None = None
+    defaults: Mapping[str, str] | None = None
+    needs: tuple[str, ...] = ()
 
 
-_LAMBDA = Operator(
+LAMBDA = Operator(
     "LambdaInvokeFunctionOperator",
     "lambda_function",
     {
@@ -74,6 +76,7 @@ _LAMBDA = Operator(
         "InvocationType": "invocation_type",
     },
     json=("Payload",),
+    needs=("function_name",),
     result="{'Payload': json.loads(result or 'null'), 'StatusCode': 200}",
 )
 _GLUE = Operator(
@@ -82,6 +85,7 @@ _GLUE = Operator(
     {"JobName": "job_name", "Arguments": "script_args"},
     fixed={"wait_for_completion": "False"},
     result="{'JobRunId': result}",
+    needs=("job_name",),
 )
 _ECS = Operator(
     "EcsRunTaskOperator",
@@ -95,7 +99,8 @@ _ECS = Operator(
         "PlatformVersion": "platform_version",
     },
     fixed={"wait_for_completion": "False"},
-    required={"cluster": "'default'", "overrides": "{}"},
+    needs=("task_definition",),
+    defaults={"cluster": "'default'", "overrides": "{}"},
 )
 _BATCH = Operator(
     "BatchOperator",
@@ -109,15 +114,17 @@ _BATCH = Operator(
     },
     fixed={"wait_for_completion": "False"},
     result="{'JobId': result}",
+    needs=("job_name", "job_definition", "job_queue"),
 )
 _STATES = Operator(
     "StepFunctionStartExecutionOperator",
     "step_function",
     {"StateMachineArn": "state_machine_arn", "Input": "state_machine_input", "Name": "name"},
     result="{'ExecutionArn': result}",
+    needs=("state_machine_arn",),
 )
 _OPERATORS: dict[str, Operator] = {
-    "lambda:invoke": _LAMBDA,
+    "lambda:invoke": LAMBDA,
     "glue:startJobRun": _GLUE,
     "ecs:runTask": _ECS,
     "batch:submitJob": _BATCH,
@@ -127,6 +134,7 @@ _OPERATORS: dict[str, Operator] = {
         "sns",
         {"TopicArn": "target_arn", "TargetArn": "target_arn", "Message": "message", "Subject": "subject"},
         json=("Message",),
+        needs=("target_arn", "message"),
     ),
     "sqs:sendMessage": Operator(
         "SqsPublishOperator",
@@ -139,12 +147,14 @@ _OPERATORS: dict[str, Operator] = {
             "MessageDeduplicationId": "message_deduplication_id",
         },
         json=("MessageBody",),
+        needs=("sqs_queue", "message_content"),
     ),
     "events:putEvents": Operator(
         "EventBridgePutEventsOperator",
         "eventbridge",
         {"Entries": "entries"},
         result="{'Entries': [{'EventId': each} for each in result], 'FailedEntryCount': 0}",
+        needs=("entries",),
     ),
     "athena:startQueryExecution": Operator(
         "AthenaOperator",
@@ -156,6 +166,7 @@ _OPERATORS: dict[str, Operator] = {
             "ResultConfiguration": "result_configuration",
         },
         result="{'QueryExecutionId': result}",
+        needs=("query",),
     ),
 }
 # These wait by themselves, or for which a flag says so.
@@ -183,7 +194,8 @@ def operator_for(resource: Resource, parameters: object) -> Operator | None:
     found = _OPERATORS.get(resource.full)
     if found is None or not isinstance(parameters, Mapping) or resource.pattern == "waitForTaskToken":
         return None
-    if any(name.removesuffix(".$") not in found.arguments for name in parameters):
+    names = {name.removesuffix(".$") for name in parameters}
+    if not names <= found.arguments.keys() or not {*found.needs} <= {found.arguments[name] for name in names}:
         return None
     if resource.full == "athena:startQueryExecution" and resource.pattern != "sync":
         return None  # it waits in any case

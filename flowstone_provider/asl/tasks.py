@@ -133,24 +133,23 @@ class Tasks:
 
     def _wait(self, name: str, id_: str, state: Wait, given: str) -> Written:
         module = self.module
-        times = [n for n in ("seconds", "seconds_path", "timestamp", "timestamp_path") if getattr(state, n) is not None]
-        fixed = is_static(getattr(state, times[0]) if times else 0, state.query_language)
+        (said,) = state.until
+        raw = getattr(state, said)
         module.report.translated.append(f"{name} (Wait): a sensor that holds no worker")
-        if times in (["seconds"], []) and fixed and not changes_input(state):
+        if said == "seconds" and is_static(raw, state.query_language) and not changes_input(state):
             # Rendered when the task starts. WaitSensor does the same, but not in `dag.test()`.
-            target = f"{{{{ (ti.start_date + macros.timedelta(seconds={state.seconds or 0})).isoformat() }}}}"
+            target = f"{{{{ (ti.start_date + macros.timedelta(seconds={raw})).isoformat() }}}}"
             line = f"{id_} = {module.use('DateTimeSensorAsync')}(task_id={id_!r}, target_time={target!r})"
             return Written([line], given, id_, last=id_, tasks=[id_])
         until = module.name(id_, "until")
         scope = self.scope(name)
         lines, inner = entering(module, scope, state)
-        raw = getattr(state, times[0])
         when = (
-            expression(module, inner, "JSONPath", raw, times[0])
-            if times[0].endswith("_path")
-            else template(module, inner, state.query_language, raw, times[0])
+            expression(module, inner, "JSONPath", raw, said)
+            if said.endswith("_path")
+            else template(module, inner, state.query_language, raw, said)
         )
-        if times[0].startswith("seconds"):
+        if said.startswith("seconds"):
             now = f"{module.use('datetime')}.now({module.use('timezone')}.utc)"
             when = f"({now} + {module.use('timedelta')}(seconds={when})).isoformat()"
         self.function(until, f"Until when state {name!r} waits.", [*lines, f"return {when}"])

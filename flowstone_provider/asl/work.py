@@ -10,6 +10,7 @@ from flowstone_provider.asl.module import Module, to_complete
 from flowstone_provider.asl.payload import field, is_static, original, template
 from flowstone_provider.asl.scope import Scope
 from flowstone_provider.asl.services import (
+    LAMBDA,
     Operator,
     Resource,
     call_of,
@@ -104,7 +105,7 @@ def _operator_arguments(
     module: Module, scope: Scope, state: Task, operator: Operator, parameters: dict[str, Any]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The arguments of an operator that are constants, and those that a task must make, as Python."""
-    fixed, dynamic = dict(operator.required or {}), {}
+    fixed, dynamic = dict(operator.defaults or {}), {}
     for key, given in parameters.items():
         parameter = key.removesuffix(".$")
         argument = operator.arguments[parameter]
@@ -170,13 +171,11 @@ def parameters_of(state: Task) -> Any:
 
 def _direct(state: Task, resource: Resource) -> tuple[Operator, dict[str, Any], Resource]:
     """A Lambda function that is named by its ARN: its payload is what other resources have as parameters."""
-    found = operator_for(Resource("service", "lambda", "invoke"), {})
-    assert found is not None  # noqa: S101  (the table has it)
     if state.query_language == "JSONata":
         payload = {"Payload": "{% $states.input %}" if state.arguments is None else state.arguments}
     else:
         payload = {"Payload.$": "$"} if state.parameters is None else {"Payload": state.parameters}
-    return found, {"FunctionName": resource.action, **payload}, resource
+    return LAMBDA, {"FunctionName": resource.action, **payload}, resource
 
 
 def renamed_payload(module: Module, scope: Scope, state: Task, client: str) -> str:

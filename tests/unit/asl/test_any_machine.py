@@ -36,6 +36,8 @@ def machines(draw, depth: int = 2):
             state |= {"Next": later[0]} if later else {"End": True}
         if kind == "Task":
             state["Resource"] = LOOK
+        if kind == "Wait":
+            state |= draw(st.sampled_from([{"Seconds": 1}, {"TimestampPath": "$.at"}]))
         if kind == "Parallel":
             state["Branches"] = draw(st.lists(machines(depth - 1), min_size=1, max_size=2))
         if kind == "Map":

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from flowstone_provider.asl import MAX_BYTES, convert
-from flowstone_provider.errors import StateMachineError
+from flowstone_provider.errors import OptionsError, StateMachineError
 
 PASS = {"Type": "Pass", "End": True}
 LAMBDA = {"Type": "Task", "Resource": "arn:aws:lambda:eu-central-1:123456789012:function:f"}
@@ -54,6 +54,8 @@ def error_of(definition) -> str:
             {"StartAt": "A", "States": {"A": PASS}, "Statez": 1},
             "the field Statez, which is none of its kind; did you mean 'States'?",
         ),
+        (machine(A={"Type": "Wait", "End": True}), "state 'A' must have one of Seconds, SecondsPath, Timestamp"),
+        (machine(A={"Type": "Wait", "Seconds": 1, "SecondsPath": "$.s", "End": True}), "must have one of Seconds"),
         (machine(A=[]), "state 'A' must be a JSON object, not list"),
         (machine(A={"Type": "Tusk"}), "state 'A' has the Type 'Tusk', which is none; did you mean 'Task'?"),
         (machine(A={}), "state 'A' has the Type None"),
@@ -179,3 +181,9 @@ def test_deep_nesting_is_refused():
         value = [value]
     assert "nested too deeply" in error_of(machine(A={**PASS, "Result": value}))
     assert "nested too deeply" in error_of("[" * 100_000)
+
+
+@pytest.mark.parametrize("dag_id", ["", "two words", "a/b", "x" * 251, "a'b"])
+def test_an_id_that_is_no_dags_is_refused(dag_id):
+    with pytest.raises(OptionsError, match="is no id of a DAG"):
+        convert(json.dumps(machine(A=PASS)), dag_id)

@@ -168,3 +168,24 @@ def test_a_catch_that_cannot_match_and_a_rate_that_is_another_are_remarked():
     remarks = [f"{each.state}: {each.text}" for each in convert(json.dumps(machine), "m").report.remarks]
     assert "A: its Catch of Broken matches no error: here it is that of the whole state" in remarks
     assert any(text.startswith("C: BackoffRate 1.5: True doubles") for text in remarks)
+
+
+def test_a_call_that_the_operator_does_not_take_is_one_of_boto3():
+    """A parameter that it lacks, or one missing that it needs."""
+    publish = {"Type": "Task", "Resource": "arn:aws:states:::sns:publish", "End": True}
+    given = {"TopicArn": "arn:x", "Message": "m"}
+    assert "SnsPublishOperator(" in source_of(A={**publish, "Parameters": given})
+    assert 'aws("sns", "publish", {' in source_of(A={**publish, "Parameters": {**given, "MessageStructure": "json"}})
+    assert 'aws("sns", "publish", {' in source_of(A={**publish, "Parameters": {"Message": "m", "PhoneNumber": "1"}})
+    assert 'aws("sns", "publish", {})' in source_of(A=publish)
+
+
+def test_parameters_are_named_as_boto3_names_them():
+    task = {"Type": "Task", "End": True, "Resource": "arn:aws:states:::aws-sdk:sfn:describeExecution"}
+    source = source_of(A={**task, "Parameters": {"ExecutionArn.$": "$.arn"}})
+    assert 'aws("stepfunctions", "describe_execution", {"executionArn": data["arn"]})' in source
+    run = {"Type": "Task", "End": True, "Resource": "arn:aws:states:::ecs:runTask"}
+    overrides = {"ContainerOverrides": [{"Name": "main", "Environment": [{"Name": "DAY", "Value.$": "$.day"}]}]}
+    source = source_of(A={**run, "Parameters": {"TaskDefinition": "t", "Overrides": overrides}})
+    assert '"environment": [{"name": "DAY", "value": data["day"]}]' in source
+    assert 'cluster="default"' in source
