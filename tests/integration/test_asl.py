@@ -27,7 +27,7 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("inline_map", ORDERS),
     ("choices", {"value": "log-7.txt"}),
     ("choices", {"value": 7, "limit": 9}),
-    ("waits", {"seconds": 1, "kept": {"at": "2020-01-01T00:00:00Z", "value": 5}}),
+    ("waits", {"seconds": 0, "kept": {"at": "2020-01-01T00:00:00Z", "value": 5}}),
 ]
 
 
