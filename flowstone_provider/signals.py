@@ -144,34 +144,22 @@ def deliver(gate: Gate, payload: Any) -> bool:
         HTTPException: 403, 409, 410 or 422, and nothing was changed.
     """
     from airflow.models.hitl import HITLDetail
-    from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
-    from sqlalchemy import select, update
+    from sqlalchemy import update
 
-    ti_id = TaskInstance.id.type.python_type(gate.ti_id)  # a text in Airflow 3.1, later a UUID
     with create_session() as session:
-        # Locked in the order in which Airflow does, first the task instance: as it parks, as somebody answers under
-        # Required Actions, as it is cleared.
-        ti = session.get(TaskInstance, ti_id, with_for_update={"of": TaskInstance})
-        row = session.scalar(select(HITLDetail).where(HITLDetail.ti_id == ti_id))
-        if ti is None or row is None:
-            raise _gone()
-        if (ti.dag_id, ti.run_id, ti.task_id, ti.map_index) != gate[:4]:
-            raise HTTPException(403, "no valid token")
-        if row.responded_at is not None:
-            raise _answered()
-        if not _is_open(ti):
-            raise _gone()
+        ti, row = _locked(gate, session)
         _check_schema(gate, schema_of(row.params), payload)
+        text = orjson.dumps(payload).decode()
         answer = {
             "responded_at": datetime.now(timezone.utc),
             "responded_by": {"id": "flowstone-signal", "name": "signal"},
             "chosen_options": [OPTION],
             # As text: Airflow gives what stands here to its serialiser.
-            "params_input": {SIGNAL: orjson.dumps(payload).decode()},
+            "params_input": {SIGNAL: text},
         }
         # The condition decides between two signals at once where the database locks no rows.
-        first = update(HITLDetail).where(HITLDetail.ti_id == ti_id, HITLDetail.responded_at.is_(None)).values(answer)
+        first = update(HITLDetail).where(HITLDetail.ti_id == ti.id, HITLDetail.responded_at.is_(None)).values(answer)
         if session.execute(first.execution_options(synchronize_session=False)).rowcount != 1:
             raise _answered()
         session.refresh(ti)
@@ -180,13 +168,35 @@ def deliver(gate: Gate, payload: Any) -> bool:
             raise _gone()
         if ti.state in _PARKED:
             _resume(ti, row, session)
-        elif not _take_early(ti, answer["params_input"][SIGNAL], session):
+        elif not _take_early(ti, text, session):
             session.rollback()
             return False
     log.info("signal taken for %s of %s, run %s, map index %s", gate.task_id, gate.dag_id, gate.run_id, gate.map_index)
     about = {"dag_id": gate.dag_id, "run_id": gate.run_id, "task_id": gate.task_id, "map_index": gate.map_index}
     telemetry.emit("flowstone.gate.signal", {}, about)
     return True
+
+
+def _locked(gate: Gate, session: Any) -> tuple[Any, Any]:
+    """The task instance of a gate that is open, and its row."""
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import select
+
+    ti_id = TaskInstance.id.type.python_type(gate.ti_id)  # a text in Airflow 3.1, later a UUID
+    # Locked in the order in which Airflow does, first the task instance: as it parks, as somebody answers under
+    # Required Actions, as it is cleared.
+    ti = session.get(TaskInstance, ti_id, with_for_update={"of": TaskInstance})
+    row = session.scalar(select(HITLDetail).where(HITLDetail.ti_id == ti_id))
+    if ti is None or row is None:
+        raise _gone()
+    if (ti.dag_id, ti.run_id, ti.task_id, ti.map_index) != gate[:4]:
+        raise HTTPException(403, "no valid token")
+    if row.responded_at is not None:
+        raise _answered()
+    if not _is_open(ti):
+        raise _gone()
+    return ti, row
 
 
 def _is_open(ti: Any) -> bool:
