@@ -40,7 +40,6 @@ class Graph:
     """
 
     machine: Machine
-    place: str
     states: dict[str, State] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     inner: dict[str, list[Graph]] = field(default_factory=dict)
@@ -91,7 +90,7 @@ def read_graph(value: Any, place: str, language: Language, module: Module, depth
         raise StateMachineError(f"{place} is nested more than {_DEEPEST} machines deep: make it a machine of its own")
     machine = read_machine(value, place)
     language = machine.query_language or language
-    graph = Graph(machine, place)
+    graph = Graph(machine)
     states = {name: read_state(name, each, language) for name, each in machine.states.items()}
     _check_targets(states, machine, place)
     order = _ordered(states, machine.start_at, place)

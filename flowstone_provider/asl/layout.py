@@ -10,8 +10,7 @@ from typing import ClassVar
 
 _WIDTH = 120
 
-# A string statement that begins so is a comment, or with nothing behind it an empty line. State machines hold no
-# control characters once `plain` has seen them.
+# A string statement that begins so is a comment: texts of a state machine that `plain` has seen have no such character.
 COMMENT = "\x00"
 
 
@@ -27,17 +26,12 @@ def comment(text: str) -> str:
 
 
 def laid_out(source: str) -> str:
-    """The same program, formatted; see `COMMENT` for its comments and empty lines."""
+    """The same program, formatted; see `COMMENT` for its comments."""
     tree = ast.parse(source)
     for _ in range(2):  # what reads a variable may itself go
         tree = _Tidy().visit(tree)
     lines = list(_body(tree.body, 0, module=True))
     return "\n".join(lines) + "\n"
-
-
-def literal(value: object) -> str:
-    """A JSON value as Python source."""
-    return repr(value)
 
 
 def _quoted(text: str) -> str:
@@ -193,7 +187,7 @@ def _body(body: Sequence[ast.stmt], indent: int, *, module: bool = False, docstr
         if before is not None:
             yield from [""] * _gap(before, node, module=module)
         if is_text and str(text).startswith(COMMENT):
-            yield (" " * indent + "# " + str(text)[1:]).rstrip(" #") if len(str(text)) > 1 else ""
+            yield f"{' ' * indent}# {str(text)[1:]}"
         elif is_text and number == 0 and (docstring or module):
             yield from _docstring(str(text), indent)
         else:
