@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -97,7 +99,8 @@ def test_a_damaged_token_of_a_gate_that_waits_is_refused(gates):
         damaged = token[:at] + put + token[at + cut :]
         if damaged in valid:
             return
-        case.path_parameters = {"token": damaged}
+        # Quoted, for "./" before a token is the same URL to a client.
+        case.path_parameters = {"token": quote(damaged, safe="")}
         assert case.call().status_code in (403, 404, 405)
 
     attack()
