@@ -6,7 +6,7 @@ VENV := .venv
 FLOOR := .venv-floor
 BIN := $(CURDIR)/$(VENV)/bin
 # Two processes of tests, each of which has services of its own; only one runs Airflow.
-IN_TWO := -n 2 --dist loadgroup --no-loadscope-reorder
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-fast test-floor up lint bench docs lock clean
 

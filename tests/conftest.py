@@ -14,12 +14,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 # Services and their libraries are imported by the fixtures that start them: the tests of the core run without.
 if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
     from tests.services.s3 import S3Bucket, S3Server
 
 # Airflow reads its settings when it is first imported, which is later than this.
@@ -36,6 +38,8 @@ os.environ.update(
 )
 (_HOME / "dags").mkdir()
 
+_E2E = "tests/e2e/"
+
 
 def pytest_unconfigure() -> None:
     """Remove Airflow's home."""
@@ -51,15 +55,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, keep in one process what shares something, leave out what Airflow is too old for.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """With pytest-xdist's ``-n 2``, keep in one process what shares something: one Airflow, the fixtures of a file."""
+    from xdist.scheduler import LoadFileScheduling
 
-    Those on a real Airflow share it, those of a file its fixtures. That is of importance with pytest-xdist's ``-n 2``.
-    """
-    items.sort(key=lambda item: "e2e" not in item.path.parts)
-    for item in items if config.pluginmanager.hasplugin("xdist") else ():
-        item.add_marker(pytest.mark.xdist_group("e2e" if "e2e" in item.path.parts else str(item.path)))
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _E2E if nodeid.startswith(_E2E) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; leave out what the installed Airflow is too old for (marker ``airflow``)."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_E2E))
     marked = [item for item in items if item.get_closest_marker("airflow")]
     if not marked:
         return
