@@ -63,6 +63,7 @@ class Cluster:
         storage: The folder behind ``[flowstone] storage``.
         openlineage: The file with OpenLineage's events, of DAGs with ``enable_lineage``.
         env: The environment of its processes.
+        signal_key: The key of signal gates, which lies in a connection.
         passwords: The users' passwords; a user's role is their name: ``admin``, ``op``, ``viewer``.
     """
 
@@ -74,6 +75,7 @@ class Cluster:
         self.openlineage = home / "openlineage.jsonl"
         self.url = f"http://127.0.0.1:{port}"
         self.passwords = {role: secrets.token_hex(8) for role in ("admin", "op", "viewer")}
+        self.signal_key = secrets.token_urlsafe(32)
         self.env = self._environment(port, database)
         self._servers: dict[str, Server] = {}
         self._clients: dict[str, httpx.Client] = {}

@@ -47,4 +47,6 @@ def airflow(
         fresh_database(postgres_url) as database,
         running_airflow(home, database, request.config.rootpath / "dags") as cluster,
     ):
+        key = {"connection_id": "flowstone_signals", "conn_type": "generic", "password": cluster.signal_key}
+        cluster.api("POST", "connections", json=key)
         yield cluster

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import threading
 from pathlib import Path
 
@@ -48,16 +47,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def key(airflow: Cluster) -> str:
-    """The key of signals, which lies in a connection."""
-    key = secrets.token_urlsafe(32)
-    connection = {"connection_id": "flowstone_signals", "conn_type": "generic", "password": key}
-    airflow.api("POST", "connections", json=connection)
-    return key
-
-
-@pytest.fixture(scope="module")
-def example(airflow: Cluster, key: str) -> str:
+def example(airflow: Cluster) -> str:
     airflow.unpause("wait_for_signal")
     return airflow.trigger("wait_for_signal")
 
@@ -152,7 +142,7 @@ def test_a_user_may_answer_where_they_may_edit_runs(run: Run):
     assert run.xcom("person") == {"by": "hand"}
 
 
-def test_neither_url_nor_key_is_anywhere_else(run: Run, key: str):
+def test_neither_url_nor_key_is_anywhere_else(run: Run):
     airflow, token = run.airflow, run.url("person").rpartition("/")[2]
     path = f"dags/{DAG_ID}/dagRuns/{run.id}"
     seen = [
@@ -168,12 +158,12 @@ def test_neither_url_nor_key_is_anywhere_else(run: Run, key: str):
     assert run.url("plain").rpartition("/")[2] not in log
     for text in seen:
         assert token not in text
-        assert key not in text
+        assert run.airflow.signal_key not in text
     # The API server's access log has the paths of all requests, as that of any proxy in front of it.
-    assert key not in (airflow.home / "api-server.log").read_text()
+    assert run.airflow.signal_key not in (airflow.home / "api-server.log").read_text()
 
 
-def test_the_endpoint_is_all_of_ours_that_is_reached_without_a_login(airflow: Cluster, key: str):
+def test_the_endpoint_is_all_of_ours_that_is_reached_without_a_login(airflow: Cluster):
     (plugin,) = [
         each for each in json.loads(airflow.cli("plugins", "-o", "json").stdout) if each["name"] == "flowstone"
     ]

@@ -94,6 +94,11 @@ def test_a_data_frame_comes_back(tmp_path):
     pd.testing.assert_frame_equal(loaded, frame)
 
 
+def test_a_series_is_no_table(tmp_path):
+    with pytest.raises(ValueKindError, match="Series is no table, .*; what can be stored"):
+        ParquetIOManager(path=f"file://{tmp_path}").store(KEY, pd.Series([1]))
+
+
 def test_more_is_stored_and_loaded_than_memory_would_hold(tmp_path):
     script = """
         import json, os, resource, sys
