@@ -153,9 +153,11 @@ class Tasks:
             now = f"{module.use('datetime')}.now({module.use('timezone')}.utc)"
             when = f"({now} + {module.use('timedelta')}(seconds={when})).isoformat()"
         self.function(until, f"Until when state {name!r} waits.", [*lines, f"return {when}"])
-        sensor = f"{module.use('DateTimeSensorAsync')}(task_id='wait', target_time={until}({given}))"
+        # As a template: the sensor of Airflow 3.1 takes no other task's output.
+        target = "{{ ti.xcom_pull(task_ids=task.upstream_task_ids | first) }}"
+        sensor = f"{module.use('DateTimeSensorAsync')}(task_id='wait', target_time={target!r})"
         group, waits = module.use("TaskGroup"), module.name(id_, "sensor")
-        inside = [f"{waits} = {sensor}"]
+        inside = [f"{waits} = {sensor}", f"{until}({given}) >> {waits}"]
         if not changes_input(state):
             return Written(grouped(group, id_, inside), given, id_, last=id_, tasks=[f"{id_}.{until}", f"{id_}.wait"])
         ended = leaving(module, inner, state, inner.data, scope.data)
